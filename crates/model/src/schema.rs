@@ -413,7 +413,7 @@ mod tests {
         };
         check("goes with `version` alone", "`content` goes with `version` alone");
         check("cannot be a secret", "`content` cannot be a secret");
-        check("\"x\" is no name of a job", "\"x\" is no name of a job");
+        check("\"x\" cannot be the name of a job", "\"x\" cannot be the name of a job");
         check("there is no such owner", "there is no such owner");
         check("PATH has a line break", "PATH has a line break");
         assert_eq!(ParamProblem::together("names nothing").sentence(), "names nothing");

@@ -439,7 +439,7 @@ fn what_the_host_could_not_take_back_is_refused_unless_that_is_accepted() {
         assert!(blocked[0].help.as_ref().is_some_and(|help| help.contains("--accept-irreversible")));
         assert_eq!(look(true), []);
     };
-    check("that needs root, systemd");
+    check("a revert needs root, systemd");
     std::fs::create_dir_all(bench.root().join("run/systemd/system")).unwrap();
     check("sensitive");
     let mut new = bench.file("/etc/ssh/new", "new\n");

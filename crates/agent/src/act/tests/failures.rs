@@ -195,7 +195,7 @@ fn a_guard_that_stays_false_is_named() {
     let StepOutcome::Failed { why, .. } = &report.results[0].outcome else { panic!("{report:?}") };
     assert_eq!(
         why,
-        "it ran and ended with 0, but `unless=\"test -e /never\"` still says that it is to be done"
+        "it ran and ended with 0, but `unless=\"test -e /never\"` still says that it is not done"
     );
 }
 

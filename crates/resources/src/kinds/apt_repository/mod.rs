@@ -65,16 +65,16 @@ impl Kind for AptRepository {
     fn schema() -> KindSchema {
         KindSchema::new("apt-repository", "A repository that apt takes packages from, with its key")
             .details(DETAILS)
-            .param(Param::new("name", Type::Name, "Name of its file: letters, digits, `-`, `_` and `.`").argument(0).required())
+            .param(Param::new("name", Type::Name, "Name of the file: letters, digits, `-`, `_` and `.`").argument(0).required())
             .param(Param::new("state", Type::Text, "Wanted state").one_of(&["present", "absent"]).default("present"))
             .param(Param::list("uris", Type::Text, "Address of the repository: `\"https://deb.example.com/debian\"`"))
             .param(Param::list("suites", Type::Text, "Releases: `\"bookworm\"`; or a path that ends in `/`, without components"))
             .param(Param::list("components", Type::Text, "Components: `\"main\"`"))
             .param(Param::list("architectures", Type::Text, "Architectures: `\"amd64\"`; default: all of the host"))
             .param(Param::list("types", Type::Text, "Types, `deb` and `deb-src`; default: `deb`"))
-            .param(Param::new("key", Type::Content, "Public key that signs it, `(file)\"name\"` or text, written to `/etc/apt/keyrings/NAME.asc`"))
+            .param(Param::new("key", Type::Content, "Public key of the repository: `(file)\"name\"` or text; written to `/etc/apt/keyrings/NAME.asc`"))
             .param(Param::new("key-format", Type::Text, "Format of the key; a binary one is written to `NAME.gpg`").one_of(&["armored", "binary"]).default("armored"))
-            .param(Param::new("signed-by", Type::Path, "Existing key ring on the host, in place of `key`"))
+            .param(Param::new("signed-by", Type::Path, "Existing key ring on the host, instead of `key`"))
             .param(Param::new("enabled", Type::Bool, "Enable the repository").default(true))
             .param(Param::new("options", Type::Map, "Other fields of the file: `Check-Valid-Until \"no\"`, `Languages \"none\"`"))
             .whole_system()
@@ -82,14 +82,17 @@ impl Kind for AptRepository {
                 "Debian's backports, signed by the key of the distribution",
                 "apt-repository \"backports\" suites=\"bookworm-backports\" components=\"main\" signed-by=\"/usr/share/keyrings/debian-archive-keyring.gpg\" {\n    uris \"http://deb.debian.org/debian\"\n}",
             )
-            .example("A repository that should not be there", "apt-repository \"old\" state=\"absent\"")
+            .example("A repository to remove", "apt-repository \"old\" state=\"absent\"")
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
         let name = params.required_text("name");
         let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.starts_with('.') || !name.chars().all(good) {
-            params.problem(ParamProblem::new("name", format!("{name:?} is no name that apt reads")));
+            params.problem(ParamProblem::new(
+                "name",
+                format!("{name:?} must contain only letters, digits, `-`, `_` and `.`"),
+            ));
         }
         let absent = params.choice("state", &[("present", false), ("absent", true)]);
         let form = params.choice("key-format", &[("armored", Form::Armored), ("binary", Form::Binary)]);
@@ -97,8 +100,7 @@ impl Kind for AptRepository {
         let keys = ["asc", "gpg"].map(|ending| Path::new(KEYS).join(format!("{name}.{ending}")));
         let signed_by = params.optional_path("signed-by");
         if key.is_some() && signed_by.is_some() {
-            params
-                .problem(ParamProblem::new("signed-by", "takes the place of `key`; write one or the other"));
+            params.problem(ParamProblem::new("signed-by", "must not be set together with `key`"));
         }
         let own = key.is_some().then(|| keys[form as usize].clone());
         let enabled = params.flag("enabled").unwrap_or(true);
@@ -143,7 +145,7 @@ impl Kind for AptRepository {
     fn plan(wish: &Wish, found: &Found) -> Planned {
         let planned = rendered_file::plan(&wish.file, &found.file);
         let Some(keys) = wish.key_changes(found) else {
-            return Planned::impossible("something else than a file is in the way of the key");
+            return Planned::impossible("the path of the key must be a file or missing");
         };
         match planned {
             Planned::InSync(why) if keys.is_empty() => Planned::InSync(why),
@@ -289,7 +291,7 @@ fn check_key(new: &Path, form: Form) -> Result<(), ApplyError> {
     let mut head = Vec::new();
     let mut file = std::fs::File::open(new).map_err(fail)?;
     if file.metadata().map_err(fail)?.len() > KEY_LIMIT {
-        return Err(ApplyError::new("the key is larger than a megabyte"));
+        return Err(ApplyError::new("the key must be at most 1 MiB"));
     }
     file.by_ref().take(4096).read_to_end(&mut head).map_err(fail)?;
     let armored = head.windows(36).any(|window| window == b"-----BEGIN PGP PUBLIC KEY BLOCK-----");

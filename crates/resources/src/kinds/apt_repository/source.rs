@@ -28,10 +28,10 @@ impl Source {
             ["uris", "suites", "components", "architectures"].map(|name| words(params, name));
         let mut refuse = |param: &str, why: &str| params.problem(ParamProblem::new(param, why));
         if types.iter().any(|ty| ty != "deb" && ty != "deb-src") {
-            refuse("types", "holds something else than `deb` and `deb-src`");
+            refuse("types", "must contain only `deb` and `deb-src`");
         }
         if uris.iter().any(|uri| !uri.contains(":/")) {
-            refuse("uris", "holds something that is no address");
+            refuse("uris", "must contain only addresses");
         }
         if !absent && uris.is_empty() {
             refuse("uris", "is missing");
@@ -41,7 +41,7 @@ impl Source {
         }
         let flat = |suite: &String| suite.ends_with('/');
         if suites.iter().any(flat) && !(components.is_empty() && suites.iter().all(flat)) {
-            refuse("components", "goes with suites that do not end in `/` alone");
+            refuse("components", "must not be set if a suite ends in `/`");
         }
         if !absent && components.is_empty() && !suites.iter().any(flat) && !suites.is_empty() {
             refuse("components", "is missing");
@@ -74,7 +74,7 @@ fn words(params: &mut Reader<'_>, name: &str) -> Vec<String> {
         .iter()
         .any(|word| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control()))
     {
-        params.problem(ParamProblem::new(name, "holds a value that is empty or has blanks"));
+        params.problem(ParamProblem::new(name, "has a value that is empty or contains blanks"));
     }
     words
 }
@@ -90,7 +90,7 @@ fn options(params: &mut Reader<'_>) -> Vec<(String, String)> {
             refuse("has a parameter of its own");
         }
         if values.is_empty() || values.iter().any(crate::wish::Text::is_secret) {
-            refuse("needs values that are no secrets");
+            refuse("must not have a secret as its value");
         }
         let texts: Vec<_> =
             values.iter().map(|text| String::from_utf8_lossy(text.expose()).into_owned()).collect();

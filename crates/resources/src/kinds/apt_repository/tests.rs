@@ -97,16 +97,16 @@ fn mistakes_are_gathered() {
         let problems = trial.problems(KIND, &wish);
         assert!(problems.iter().any(|problem| problem.message.contains(message)), "{message}: {problems:?}");
     };
-    check(params([("name", "a/b".into())]), "no name that apt reads");
+    check(params([("name", "a/b".into())]), "only letters, digits");
     check(params([("name", "x".into())]), "is missing");
-    check(repository(&[("types", list(&["rpm"]))]), "something else than `deb`");
-    check(repository(&[("uris", list(&["deb.example.com"]))]), "no address");
-    check(repository(&[("suites", list(&["a b"]))]), "has blanks");
-    check(repository(&[("suites", list(&["./"]))]), "do not end in `/`");
+    check(repository(&[("types", list(&["rpm"]))]), "only `deb` and");
+    check(repository(&[("uris", list(&["deb.example.com"]))]), "only addresses");
+    check(repository(&[("suites", list(&["a b"]))]), "contains blanks");
+    check(repository(&[("suites", list(&["./"]))]), "ends in `/`");
     check(repository(&[("components", list(&[]))]), "is missing");
     check(
         repository(&[("signed-by", "/x.gpg".into()), ("key", trial.content(ARMORED))]),
-        "takes the place of `key`",
+        "together with `key`",
     );
     let option = |name: &str, value: &str| Value::Map(vec![(name.to_owned(), vec![Scalar::from(value)])]);
     check(repository(&[("options", option("suites", "x"))]), "a parameter of its own");

@@ -35,7 +35,7 @@ pub(super) fn each(mut file: File, max_size: u64, visit: &mut Visit<'_>) -> io::
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(refused("an archive compressed with zstd; use gzip")),
         [b'B', b'Z', b'h', ..] => Err(refused("an archive compressed with bzip2; use gzip")),
         start if start.get(257..262) == Some(b"ustar") => tar(Bounded { from: file, left: limit }, visit),
-        _ => Err(refused("no archive: neither tar, tar.gz nor zip")),
+        _ => Err(refused("not a tar, tar.gz or zip archive")),
     }
 }
 
@@ -53,7 +53,7 @@ fn tar(from: impl Read, visit: &mut Visit<'_>) -> io::Result<()> {
             EntryType::Fifo => MemberSort::Other("a FIFO"),
             EntryType::XGlobalHeader => continue,
             EntryType::GNUSparse => MemberSort::Other("a sparse file"),
-            _ => MemberSort::Other("something unknown"),
+            _ => MemberSort::Other("an entry of an unknown type"),
         };
         let mode = entry.header().mode()? & 0o7777;
         visit(Member { path, sort, mode }, &mut entry)?;

@@ -41,7 +41,7 @@ impl<R: Read> Read for Bounded<R> {
         let read = self.from.read(buffer)?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(refused("larger, unpacked, than `max-size` or than its own size allows")),
+            None => return Err(refused("larger, when unpacked, than `max-size` or its packed size allows")),
         }
         Ok(read)
     }

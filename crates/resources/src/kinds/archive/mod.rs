@@ -68,18 +68,18 @@ impl Kind for Archive {
             )
             .param(Param::new("to", Type::Path, "Directory, created if it does not exist").argument(0).required())
             .param(Param::new("source", Type::Content, "Archive: `(file)\"name.tar.gz\"`"))
-            .param(Param::new("from", Type::ControllerPath, "Path of the archive in the project, in place of `source`: `\"dist/name.tar.gz\"`"))
+            .param(Param::new("from", Type::ControllerPath, "Path of the archive in the project, instead of `source`: `\"dist/name.tar.gz\"`"))
             .param(
-                Param::new("strip-components", Type::Int, "Number of leading parts of each path to strip")
+                Param::new("strip-components", Type::Int, "Number of leading path components to strip")
                     .range(0, 32)
                     .default(0),
             )
-            .param(Param::list("exclude", Type::Text, "Paths in the archive, after stripping, to leave out with everything below them"))
+            .param(Param::list("exclude", Type::Text, "Paths to leave out, with everything below them, as they are after stripping"))
             .param(Param { doc: format!("{} (of the directory)", mode.doc), ..mode })
             .param(Param { doc: format!("{} (with everything unpacked)", owner.doc), ..owner })
             .param(Param { doc: format!("{} (with everything unpacked)", group.doc), ..group })
             .param(
-                Param::new("max-size", Type::Size, "Maximum size of everything unpacked")
+                Param::new("max-size", Type::Size, "Maximum size of the unpacked archive")
                     .default(MAX_SIZE),
             )
             .example("A tool from a tarball of its project", "archive \"/opt/hello\" strip-components=1 {\n    source (file)\"hello.tar.gz\"\n}")
@@ -100,17 +100,17 @@ impl Kind for Archive {
             max_size: u64::try_from(params.number("max-size").unwrap_or(MAX_SIZE)).unwrap_or(0),
         };
         if params.has("source") == params.has("from") {
-            let problem = ParamProblem::new("source", "is missing, or there beside `from`");
-            params.problem(problem.help("write one of the two"));
+            let problem = ParamProblem::new("source", "expected exactly one of `source` and `from`");
+            params.problem(problem.help("write `source` or `from`"));
         }
         if matches!(wish.source, Filling::Secret(_)) {
             params.problem(ParamProblem::new(
                 "source",
-                "cannot be a secret: what it holds would be on the disk",
+                "cannot be a secret: its content is written to the disk",
             ));
         }
         if wish.to.parent().is_none() {
-            params.problem(ParamProblem::new("to", "is the root"));
+            params.problem(ParamProblem::new("to", "must not be `/`"));
         }
         wish
     }
@@ -217,7 +217,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
         _ if is_unpacked(wish, found) => {}
         None => change = change.property(source(wish, Shown::Absent)).property(entries()),
         Some(receipt) if receipt.source != source_digest(wish) => {
-            let before = Shown::Text(format!("another, with {} entries", receipt.paths.len()));
+            let before = Shown::Text(format!("another archive, with {} entries", receipt.paths.len()));
             change = change.property(source(wish, before)).property(entries());
         }
         Some(_) => {
@@ -228,7 +228,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     }
     change.properties.extend(found.asked.changes(place));
     if change.properties.is_empty() {
-        return Planned::InSync("the archive is unpacked, and nothing of it has changed since".to_owned());
+        return Planned::InSync("the archive is unpacked and unchanged".to_owned());
     }
     Planned::change(change)
 }

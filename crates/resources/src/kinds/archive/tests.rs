@@ -234,19 +234,27 @@ fn hostile_archives_are_refused_and_leave_nothing() {
     let offset = beyond.len() - 6;
     beyond[offset] = 0xff;
     check(&beyond, &[], "a damaged zip archive");
-    check(&tar(&[(EntryType::Symlink, "l", 0o777, "/etc")]), &[], "a link that leads out at l");
-    check(&tar(&[(EntryType::Symlink, "l", 0o777, "..")]), &[], "a link that leads out");
-    check(&tar(&[(EntryType::Symlink, "a/l", 0o777, "x/../../..")]), &[], "a link that leads out");
+    check(
+        &tar(&[(EntryType::Symlink, "l", 0o777, "/etc")]),
+        &[],
+        "a link to a path outside the directory at l",
+    );
+    check(&tar(&[(EntryType::Symlink, "l", 0o777, "..")]), &[], "a link to a path outside the directory");
+    check(
+        &tar(&[(EntryType::Symlink, "a/l", 0o777, "x/../../..")]),
+        &[],
+        "a link to a path outside the directory",
+    );
     let through = [(EntryType::Symlink, "l", 0o777, "d"), (FILE, "l/x", 0o644, "x")];
     check(&tar(&through), &[], "a link is there");
     check(&tar(&[(EntryType::Link, "h", 0o644, "../outside")]), &[], "the path");
-    check(&tar(&[(EntryType::Link, "h", 0o644, "missing")]), &[], "a second name of what is not in it");
+    check(&tar(&[(EntryType::Link, "h", 0o644, "missing")]), &[], "a hard link to a file that is not in it");
     check(&tar(&[(EntryType::Char, "d", 0o644, "")]), &[], "a device at d");
     check(&tar(&[(EntryType::Fifo, "f", 0o644, "")]), &[], "a FIFO at f");
     check(&tar(&[(FILE, "suid", 0o4755, "x")]), &[], "a set-user-id file at suid");
-    check(&bomb, &[], "larger, unpacked");
-    check(&many, &[("max-size", 600.into())], "larger, unpacked");
-    check(b"#!/bin/sh\n", &[], "no archive");
+    check(&bomb, &[], "larger, when unpacked");
+    check(&many, &[("max-size", 600.into())], "larger, when unpacked");
+    check(b"#!/bin/sh\n", &[], "not a tar, tar.gz or zip archive");
     check(b"\xfd7zXZ\0", &[], "compressed with xz");
     let mut torn = zip(&[("a", 0o100644, "content that is long enough")]);
     torn[35] ^= 0x55;

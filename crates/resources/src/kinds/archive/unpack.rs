@@ -102,12 +102,12 @@ impl Unpacking<'_, '_, '_> {
             MemberSort::Folder => self.folder(&path, member.mode),
             MemberSort::File => self.file(&path, member.mode, content),
             MemberSort::Link(target) if !stays_inside(&path, target) => {
-                return refuse("a link that leads out");
+                return refuse("a link to a path outside the directory");
             }
             MemberSort::Link(target) => self.link(&path, target),
             MemberSort::Second(earlier) => match self.path(earlier)? {
                 Some(earlier) if self.known.contains(&earlier) => self.second(&path, &earlier, member.mode),
-                _ => return refuse("a second name of what is not in it"),
+                _ => return refuse("a hard link to a file that is not in it"),
             },
         };
         done.map_err(|error| {

@@ -161,5 +161,5 @@ fn damaged() -> io::Error {
 }
 
 fn too_large() -> io::Error {
-    refused("larger, unpacked, than `max-size` or than its own size allows")
+    refused("larger, when unpacked, than `max-size` or its packed size allows")
 }

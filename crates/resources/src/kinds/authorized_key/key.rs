@@ -54,19 +54,19 @@ impl Key {
     pub(super) fn given(text: &str) -> Result<Self, &'static str> {
         let text = text.trim();
         if text.contains(char::is_control) {
-            return Err("is more than one line; each key is a value of its own: `key \"…\" \"…\"`");
+            return Err("must be one line; write each key as a separate value: `key \"…\" \"…\"`");
         }
         if text.starts_with("ssh-dss ") {
-            return Err("is a DSA key, which OpenSSH takes no longer");
+            return Err("is a DSA key, which OpenSSH no longer accepts");
         }
         if text.contains("PRIVATE KEY") {
-            return Err("is a private key");
+            return Err("must be a public key, found a private one");
         }
-        let key = Self::parse(text).ok_or("is not a public key as a line of `authorized_keys`")?;
+        let key = Self::parse(text).ok_or("must be a public key, as in a line of `authorized_keys`")?;
         let bytes = decode(&key.blob).ok_or("is cut or damaged: its base64 cannot be read")?;
         let fields = fields(&bytes).ok_or("is cut or damaged: its end is missing")?;
         if fields.len() < 2 || fields[0] != key.sort.as_bytes() {
-            return Err("is cut or damaged: it is not of the type that stands before it");
+            return Err("is cut or damaged: its type differs from the type in front of it");
         }
         Ok(key)
     }
@@ -269,14 +269,14 @@ mod tests {
             let said = Key::given(line).unwrap_err();
             assert!(said.contains(why), "{line}: {said}");
         };
-        check("", "not a public key");
-        check("ssh-ed25519", "not a public key");
-        check(&format!("# {ADA}"), "not a public key");
+        check("", "must be a public key");
+        check("ssh-ed25519", "must be a public key");
+        check(&format!("# {ADA}"), "must be a public key");
         check(&ADA[..60], "its end is missing");
-        check("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "not of the type");
-        check(&ADA.replacen("ssh-ed25519", "ssh-rsa", 1), "not of the type");
+        check("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "its type differs");
+        check(&ADA.replacen("ssh-ed25519", "ssh-rsa", 1), "its type differs");
         check(&ADA.replace("AAAAC3", "AAAA!3"), "base64");
-        check(&format!("{ADA}\n{BOB}"), "more than one line");
+        check(&format!("{ADA}\n{BOB}"), "must be one line");
         check("ssh-dss AAAAB3NzaC1kc3MAAAA=", "DSA");
         check("-----BEGIN OPENSSH PRIVATE KEY-----", "private");
     }

@@ -38,7 +38,7 @@ impl Kind for AuthorizedKey {
 
     fn schema() -> KindSchema {
         let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
-        KindSchema::new("authorized-key", "Public keys that open a user's account")
+        KindSchema::new("authorized-key", "Public keys that can log in as a user")
             .details(
                 "A key is told from others by itself alone: one that is there with another comment or with options is \
                  left as it is, unless `options` are given. `~/.ssh` is kept at mode 0700, the file at 0600, both the \
@@ -49,11 +49,11 @@ impl Kind for AuthorizedKey {
             .param(Param::new("user", Type::Name, "User of the account").argument(0).required())
             .param(text("state", "Wanted state of the keys").one_of(&["present", "absent"]).default("present"))
             .param(Param::list("key", Type::Text, "Keys, each a line as `ssh-keygen` writes it").required())
-            .param(text("options", "Options of each key, or empty for none: `from=\"10.0.0.0/8\",no-pty`; default: left alone"))
+            .param(text("options", "Options of each key, or empty for none: `from=\"10.0.0.0/8\",no-pty`; default: unchanged"))
             .param(
-                Param::new("exclusive", Type::Bool, "Remove everything else from the file").default(false),
+                Param::new("exclusive", Type::Bool, "Remove all other keys and lines from the file").default(false),
             )
-            .param(Param::new("path", Type::Path, "File; default: `.ssh/authorized_keys` in the home of the user"))
+            .param(Param::new("path", Type::Path, "File of the keys; default: `.ssh/authorized_keys` in the home of the user"))
             .example(
                 "A key of a user",
                 "user \"ada\"\nauthorized-key \"ada\" {\n    key \"ssh-ed25519 \
@@ -72,9 +72,7 @@ impl Kind for AuthorizedKey {
         let absent = params.choice("state", &[("present", false), ("absent", true)]);
         let exclusive = params.flag("exclusive").unwrap_or(false);
         if absent && (exclusive || params.has("options")) {
-            params.problem(ParamProblem::together(
-                "keys that should be absent have no options and are not exclusive",
-            ));
+            params.problem(ParamProblem::together("absent keys must have neither `options` nor `exclusive`"));
         }
         let options = params.text("options");
         if let Some(Err(why)) = options.as_deref().map(key::check_options) {

@@ -24,7 +24,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         return Planned::Impossible {
             message: format!("a {} is in the way at {what}", place.sort.word()),
             help: (place.sort == Sort::Link)
-                .then(|| "links are not followed; say where the file is by `path`".to_owned()),
+                .then(|| "Converge does not follow links here; set `path` to the file".to_owned()),
         };
     }
     if let Some(refused) = of_another(wish, places) {
@@ -32,7 +32,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     }
     let planned = match (&places.file, &places.text) {
         (Seen::Absent | Seen::MayCome(_), _) if wish.goal == Goal::Absent => {
-            return Planned::InSync("the file of the keys is not there".to_owned());
+            return Planned::InSync("the file of the keys does not exist".to_owned());
         }
         (_, Seen::Unknown(steps) | Seen::MayCome(steps)) => undecided(wish, steps),
         (_, text) => edit(wish, found, places, text.clone().known()),
@@ -46,7 +46,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 fn homeless(wish: &Wish, found: &Found) -> Planned {
     match (wish.goal, &found.user) {
         (Goal::Absent, Need::Absent { .. } | Need::MayCome { .. }) => {
-            Planned::InSync("the user is not there".to_owned())
+            Planned::InSync("the user does not exist".to_owned())
         }
         (_, Need::Met) => Planned::impossible(format!("{} has no home", wish.user)),
         (_, need) => undecided(wish, &[]).given([need.clone()]),
@@ -89,7 +89,10 @@ fn of_another(wish: &Wish, places: &Places) -> Option<Planned> {
             place.owner,
             wish.user
         ),
-        help: Some(format!("remove it, or give it to {} if all that it holds is theirs", wish.user)),
+        help: Some(format!(
+            "remove it, or change its owner to {} if all its content belongs to them",
+            wish.user
+        )),
     })
 }
 
@@ -112,9 +115,9 @@ fn edit(wish: &Wish, found: &Found, places: &Places, text: Option<Vec<u8>>) -> P
     }
     if change.properties.is_empty() {
         let why = if wish.goal == Goal::Absent {
-            "it holds none of the keys"
+            "the file has none of the keys"
         } else {
-            "it holds the keys as asked"
+            "the file has the keys as asked"
         };
         return Planned::InSync(why.to_owned());
     }

@@ -19,7 +19,7 @@ impl Kind for Autoremove {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("autoremove", "Removal of dependencies that no package needs any more")
+        KindSchema::new("autoremove", "Removal of packages that no other package needs any more")
             .details(
                 "Packages that only came along with others go once nothing needs them: the plan names each, as the \
                  package manager itself foresees them, also those that a change of packages before it leaves behind. What \
@@ -55,7 +55,7 @@ impl Kind for Autoremove {
         let unneeded = match unneeded {
             Ok(unneeded) => unneeded,
             Err(manager) => {
-                return Planned::impossible(format!("{manager} cannot tell which packages nothing needs"));
+                return Planned::impossible(format!("{manager} cannot list unneeded packages"));
             }
         };
         if unneeded.is_empty() {

@@ -29,7 +29,7 @@ impl Kind for Block {
     type Found = edited_file::Found;
 
     fn schema() -> KindSchema {
-        let mut schema = KindSchema::new("block", "Lines of a text file between two markers")
+        let mut schema = KindSchema::new("block", "A block of lines between two markers in a text file")
             .details(
                 "The lines stand between `# BEGIN CONVERGE NAME` and `# END CONVERGE NAME`; what is outside keeps its \
                  bytes. A block that is there stays where it is; a new one goes to the end, or where `insert-after` or \
@@ -110,14 +110,16 @@ impl Kind for Block {
 
 fn problems(params: &mut Reader<'_>, wish: &Wish) {
     if wish.begin == wish.end || wish.begin.contains('\n') {
-        let help = "a marker is one line and holds `{mark}`";
-        params.problem(ParamProblem::new("marker", "does not tell begin and end apart").help(help));
+        let help = "a marker is one line and contains `{mark}`";
+        params.problem(
+            ParamProblem::new("marker", "must give two different lines for `BEGIN` and `END`").help(help),
+        );
     }
     if !wish.absent && !params.has("content") {
         params.problem(ParamProblem::new("content", "is missing"));
     }
     if wish.lines().any(|line| line == wish.begin.as_bytes() || line == wish.end.as_bytes()) {
-        params.problem(ParamProblem::new("content", "holds a marker of the block"));
+        params.problem(ParamProblem::new("content", "must not contain a marker of the block"));
     }
 }
 
@@ -139,7 +141,10 @@ impl Wish {
         match (&of(&self.begin)[..], &of(&self.end)[..]) {
             ([], []) => Ok(None),
             ([begin], [end]) if begin < end => Ok(Some((*begin, *end + 1))),
-            _ => Err(format!("the markers of the block do not pair up: {:?}, {:?}", self.begin, self.end)),
+            _ => Err(format!(
+                "each marker of the block must occur once, in this order: {:?}, {:?}",
+                self.begin, self.end
+            )),
         }
     }
 }
@@ -237,7 +242,7 @@ mod tests {
         for torn in ["# BEGIN CONVERGE block\n", "# END CONVERGE block\n# BEGIN CONVERGE block\n"] {
             trial.write("/etc/x", torn);
             let why = impossible(trial.plan("block", &block("one", &[])));
-            assert!(why.contains("do not pair up"), "{why}");
+            assert!(why.contains("must occur once"), "{why}");
         }
     }
 
@@ -270,7 +275,7 @@ mod tests {
             assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{problems:?}");
         };
         check(params([("path", "/etc/x".into())]), "is missing");
-        check(block("x", &[("marker", "# mark")]), "begin and end");
+        check(block("x", &[("marker", "# mark")]), "two different lines");
         check(block("# END CONVERGE block", &[]), "a marker of the block");
     }
 }

@@ -69,21 +69,21 @@ impl Kind for Command {
     const GUARDED: bool = true;
 
     fn schema() -> KindSchema {
-        KindSchema::new("command", "A command that is run until its guard says that it was done")
+        KindSchema::new("command", "A command that runs until its guard says that it is done")
             .details(DETAILS)
-            .param(Param::new("command", Type::Command, "Command line, split into words as a shell does; a value that is filled in stays one word").argument(0).required())
+            .param(Param::new("command", Type::Command, "Command line, split into words as in a shell; an interpolated value stays one word").argument(0).required())
             .param(Param::new("creates", Type::Path, "Skip the command if this path exists"))
             .param(Param::new("removes", Type::Path, "Skip the command if this path does not exist"))
             .param(Param::new("unless", Type::ShellLine, "Skip the command if this shell line succeeds"))
             .param(Param::new("only-if", Type::ShellLine, "Run the command only if this shell line succeeds"))
             .param(Param::new("only-notified", Type::Bool, "Run only if another resource notifies it").default(false))
             .param(Param::new("always", Type::Bool, "Run in every apply; every plan lists it").default(false))
-            .param(Param::new("once", Type::Any, "Run once on one host of a rollout: `#true`, or the thing it runs once for, such as a release").default(false))
-            .param(Param::new("shell", Type::Bool, "Run the text with `/bin/sh -c`, for pipes and redirections; put values in with the filter `quote`").default(false))
-            .param(Param::new("stdin", Type::Text, "Standard input; give secrets here, because all users of the host can see the words of a command"))
-            .param(Param::new("user", Type::Name, "User that runs it and its guards, with that user's groups and home; default: the account that Converge works as"))
-            .param(Param::new("cwd", Type::Path, "Working directory of it and its guards; default: `/`"))
-            .param(Param::new("env", Type::Map, "Environment variables for it and its guards, beside PATH, HOME, USER and LC_ALL; they may be secrets"))
+            .param(Param::new("once", Type::Any, "Run once, on one host of a rollout: `#true`, or a text, such as a release, for which it runs once").default(false))
+            .param(Param::new("shell", Type::Bool, "Run the text with `/bin/sh -c`, for pipes and redirections; insert values with the filter `quote`").default(false))
+            .param(Param::new("stdin", Type::Text, "Standard input; pass secrets here: every user of the host can see the words of a command"))
+            .param(Param::new("user", Type::Name, "User that runs the command and its guards; default: the account that Converge works as"))
+            .param(Param::new("cwd", Type::Path, "Working directory of the command and its guards; default: `/`"))
+            .param(Param::new("env", Type::Map, "Additional environment variables for the command and its guards; may be secrets"))
             .param(Param::list("success-codes", Type::Int, "Exit codes that mean success; default: 0"))
             .example("A command that makes a file", "command \"date > /etc/born\" creates=\"/etc/born\" shell=#true")
             .example(
@@ -95,7 +95,7 @@ impl Kind for Command {
                 "file \"/etc/motd.source\" notify=\"command[rebuild]\" {\n    content \"Welcome\"\n}\ncommand \"cp /etc/motd.source /etc/motd.built\" id=\"rebuild\" only-notified=#true",
             )
             .example(
-                "A command that one host runs for all of them, once a release",
+                "A command that one host runs for all hosts, once for each release",
                 "command \"touch /tmp/migrated\" id=\"migrate\" once=\"1.5.0\"",
             )
             .example(
@@ -123,11 +123,12 @@ impl Kind for Command {
         }
         if wish.shell && wish.words.len() > 1 {
             params.problem(
-                ParamProblem::new("command", "has several words").help("with `shell=#true` it is one text"),
+                ParamProblem::new("command", "must be one string, found several words")
+                    .help("quote the whole line: `shell=#true` takes one string"),
             );
         }
         if wish.words.iter().any(|word| word.contains('\0')) {
-            params.problem(ParamProblem::new("command", "holds a NUL byte"));
+            params.problem(ParamProblem::new("command", "must not contain a NUL byte"));
         }
         wish
     }
@@ -167,7 +168,7 @@ impl Kind for Command {
     fn unsettled(wish: &Wish, _found: &observe::Found) -> Option<String> {
         let When::Guarded(guards) = &wish.when else { return None };
         let ran = if wish.codes == [0] { "it ran and ended with 0" } else { "it ran" };
-        Some(format!("{ran}, but {} that it is to be done", guards.words()))
+        Some(format!("{ran}, but {} that it is not done", guards.words()))
     }
 
     fn act(actor: &mut Actor<'_>, wish: &Wish, _action: &Action) -> Result<(), ApplyError> {
@@ -218,13 +219,13 @@ fn when(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Whe
         (false, false, true, None) => return When::Notified,
         (false, false, false, Some(key)) => return When::Once(key),
         (false, false, false, None) => params.problem(
-            ParamProblem::together("nothing tells whether the command was done already").help(
+            ParamProblem::together("the command has no guard, so Converge cannot tell whether it is done").help(
                 "add `creates`, `removes`, `unless` or `only-if`; or `only-notified=#true`, `always=#true`, or `once`",
             ),
         ),
         _ => params.problem(
-            ParamProblem::together("says in several ways when it is to be run")
-                .help("choose guards, `only-notified=#true`, `always=#true`, or `once`"),
+            ParamProblem::together("guards, `only-notified`, `always` and `once` exclude each other")
+                .help("keep one of them"),
         ),
     }
     When::Guarded(guards)
@@ -243,7 +244,7 @@ fn once(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Opt
         _ => {}
     }
     if text.trim().is_empty() || text.len() > ONCE_LIMIT || text.contains(char::is_control) {
-        let limits = format!("is not a text of 1 to {ONCE_LIMIT} bytes on one line");
+        let limits = format!("must be one line of 1 to {ONCE_LIMIT} bytes");
         params.problem(ParamProblem::new("once", limits));
     }
     Some(text)
@@ -255,8 +256,8 @@ fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {
         let bad = |text: &Text| text.expose().contains(&0);
         match <[Text; 1]>::try_from(values) {
             Ok([value]) if !bad(&value) => environment.push((name.clone(), value)),
-            Ok(_) => params.problem(ParamProblem::new("env", format!("{name} holds a NUL byte"))),
-            Err(_) => params.problem(ParamProblem::new("env", format!("{name} does not have one value"))),
+            Ok(_) => params.problem(ParamProblem::new("env", format!("{name} must not contain a NUL byte"))),
+            Err(_) => params.problem(ParamProblem::new("env", format!("{name} must have one value"))),
         }
         if name.is_empty() || name.contains(['=', '\0']) {
             params.problem(ParamProblem::new("env", format!("{name:?} cannot be the name of a variable")));
@@ -272,7 +273,7 @@ fn codes(params: &mut Reader<'_>) -> Vec<i32> {
     }
     let code = |text: &String| text.parse::<u8>().ok().map(i32::from);
     if written.iter().any(|text| code(text).is_none()) {
-        params.problem(ParamProblem::new("success-codes", "holds something else than numbers from 0 to 255"));
+        params.problem(ParamProblem::new("success-codes", "must contain only numbers from 0 to 255"));
     }
     written.iter().filter_map(code).collect()
 }

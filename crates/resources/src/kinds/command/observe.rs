@@ -61,7 +61,7 @@ impl Found {
                 Seen::Known(Answer::WantedToWrite) => self.wrote = Some(line.clone()),
                 Seen::Known(_) | Seen::Absent => {}
                 Seen::MayCome(steps) | Seen::Unknown(steps) => {
-                    self.doubts.push(("what its guard asks".to_owned(), steps));
+                    self.doubts.push(("the answer of its guard".to_owned(), steps));
                 }
             }
         }

@@ -31,5 +31,5 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 fn action(wish: &Wish) -> Change {
     Change::new(Verb::Act)
         .property(PropertyChange::new("run", Shown::Absent, wish.line()))
-        .irreversible("what a command did is not known")
+        .irreversible("the effects of a command are unknown")
 }

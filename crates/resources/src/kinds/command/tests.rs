@@ -42,12 +42,15 @@ fn without_a_guard_it_is_a_mistake() {
         let problems = trial.problems(KIND, &wish);
         assert!(problems.iter().any(|problem| problem.message.contains(message)), "{problems:?}");
     };
-    check(command(&["true"], []), "nothing tells");
-    check(command(&["true"], [("always", false.into())]), "nothing tells");
-    check(command(&["true"], [("always", true.into()), ("creates", "/x".into())]), "several ways");
-    check(command(&["true"], [("always", true.into()), ("only-notified", true.into())]), "several ways");
-    check(command(&["true"], [("once", true.into()), ("unless", "x".into())]), "several ways");
-    check(command(&["true"], [("once", false.into())]), "nothing tells");
+    check(command(&["true"], []), "has no guard");
+    check(command(&["true"], [("always", false.into())]), "has no guard");
+    check(command(&["true"], [("always", true.into()), ("creates", "/x".into())]), "exclude each other");
+    check(
+        command(&["true"], [("always", true.into()), ("only-notified", true.into())]),
+        "exclude each other",
+    );
+    check(command(&["true"], [("once", true.into()), ("unless", "x".into())]), "exclude each other");
+    check(command(&["true"], [("once", false.into())]), "has no guard");
     check(command(&["true"], [("once", " ".into())]), "one line");
     check(command(&["true"], [("once", "a\nb".into())]), "one line");
     check(command(&["true"], [("once", "x".repeat(201).as_str().into())]), "one line");
@@ -57,7 +60,7 @@ fn without_a_guard_it_is_a_mistake() {
     check(command(&["a"], [("always", true.into()), ("success-codes", words(&["0", "256"]))]), "0 to 255");
     let env = Value::Map(vec![("A=B".into(), vec!["x".into()]), ("C".into(), vec!["x".into(), "y".into()])]);
     check(command(&["a"], [("always", true.into()), ("env", env.clone())]), "cannot be the name");
-    check(command(&["a"], [("always", true.into()), ("env", env)]), "C does not have one value");
+    check(command(&["a"], [("always", true.into()), ("env", env)]), "C must have one value");
 }
 
 #[test]
@@ -216,15 +219,15 @@ fn a_command_that_ran_in_vain_is_told_with_each_of_its_guards() {
     let (trial, _) = recording();
     let told = |wish: &Params| wanted(wish).unsettled(&trial.look(KIND, wish));
     let one = command(&["make"], [("creates", "/x".into())]);
-    let says = "it ran and ended with 0, but `creates=\"/x\"` still says that it is to be done";
+    let says = "it ran and ended with 0, but `creates=\"/x\"` still says that it is not done";
     assert_eq!(told(&one).as_deref(), Some(says));
     let two = command(
         &["make"],
         [("unless", "false".into()), ("only-if", "true".into()), ("success-codes", words(&["0", "3"]))],
     );
-    let says = "it ran, but `unless=\"false\"` and `only-if=\"true\"` still say that it is to be done";
+    let says = "it ran, but `unless=\"false\"` and `only-if=\"true\"` still say that it is not done";
     assert_eq!(told(&two).as_deref(), Some(says));
-    assert_eq!(told(&command(&["make"], [("always", true.into())])), None, "nothing tells");
+    assert_eq!(told(&command(&["make"], [("always", true.into())])), None, "has no guard");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Kind for Cron {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        let mut schema = KindSchema::new("cron", "A job of cron, in a file of its own")
+        let mut schema = KindSchema::new("cron", "A job of cron, in its own file in `/etc/cron.d`")
             .details(DETAILS)
             .param(
                 Param::new(
@@ -61,13 +61,13 @@ impl Kind for Cron {
             )
             .param(Param::new("command", Type::ShellLine, "Shell line to run"))
             .param(Param::new("user", Type::Name, "User that runs it").default("root"))
-            .param(Param::new("special", Type::Text, "Word in place of the five fields").one_of(&SPECIAL));
+            .param(Param::new("special", Type::Text, "Word instead of the five fields").one_of(&SPECIAL));
         for field in FIELDS {
             schema = schema.param(Param::new(field.name, Type::Text, field.doc));
         }
         schema
             .param(Param::new("env", Type::Map, "Environment variables: `MAILTO`, `PATH`; with a secret in them, only root can read the file"))
-            .param(Param::new("disabled", Type::Bool, "Keep the job in its file, but do not run it").default(false))
+            .param(Param::new("disabled", Type::Bool, "Keep the job in the file, but do not run it").default(false))
             .whole_system()
             .example(
                 "A job every night",
@@ -77,14 +77,17 @@ impl Kind for Cron {
                 "A job of another user, with variables",
                 "package \"cron\"\ncron \"tick\" user=\"nobody\" minute=\"*/10\" weekday=\"mon-fri\" command=\"true\" {\n    env MAILTO=\"\"\n}",
             )
-            .example("A job that should not be there", "cron \"old-backup\" state=\"absent\"")
+            .example("A job to remove", "cron \"old-backup\" state=\"absent\"")
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
         let name = params.required_text("name");
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
-            let help = "cron passes over files whose names hold anything but letters, digits, `-` and `_`";
-            params.problem(ParamProblem::new("name", format!("{name:?} is no name of a job")).help(help));
+            let help =
+                "cron ignores files with other characters in their names than letters, digits, `-` and `_`";
+            params.problem(
+                ParamProblem::new("name", format!("{name:?} cannot be the name of a job")).help(help),
+            );
         }
         let absent = params.choice("state", &[("present", false), ("absent", true)]);
         let user = params.text("user").unwrap_or_else(|| "root".to_owned());
@@ -175,14 +178,15 @@ impl Job {
             params.problem(ParamProblem::new("command", "is missing"));
         }
         if command.contains(['\n', '\r', '\0']) {
-            let help = "cron reads one line; put a longer one into a script";
-            params.problem(ParamProblem::new("command", "has several lines").help(help));
+            let help = "cron reads one line; put several lines into a script";
+            params.problem(ParamProblem::new("command", "must be one line").help(help));
         }
         if command.contains("\\%") {
             let help =
-                format!("write `%` plainly, it is escaped for cron: `{}`", command.replace("\\%", "%"));
-            params
-                .problem(ParamProblem::new("command", "has a `%` that is escaped already: `\\%`").help(help));
+                format!("write a plain `%`; Converge escapes it for cron: `{}`", command.replace("\\%", "%"));
+            params.problem(
+                ParamProblem::new("command", "must not contain an escaped `%`, found `\\%`").help(help),
+            );
         }
         Self {
             schedule: Schedule::decode(params),
@@ -236,14 +240,14 @@ fn environment(params: &mut Reader<'_>) -> Vec<(String, Text)> {
             refuse("cannot be the name of a variable");
         }
         let Ok([value]) = <[Text; 1]>::try_from(values) else {
-            refuse("does not have one value");
+            refuse("must have one value");
             continue;
         };
         if value.expose().iter().any(|byte| b"\n\r\0".contains(byte)) {
-            refuse("has a value of several lines");
+            refuse("must have a value of one line");
         }
         if [b'"', b'\''].iter().all(|quote| value.expose().contains(quote)) {
-            refuse("has a value with both quotes, which cron cannot read");
+            refuse("must not have both `\"` and `'` in its value: cron cannot read it");
         }
         environment.push((name, value));
     }

@@ -28,18 +28,18 @@ pub(super) const SPECIAL: [&str; 8] =
 
 /// The fields in line order. The first name stands for the first number of the range.
 pub(super) const FIELDS: [Field; 5] = [
-    Field { name: "minute", doc: "Minute, 0 to 59; default: every one", range: (0, 59), names: &[] },
-    Field { name: "hour", doc: "Hour, 0 to 23; default: every one", range: (0, 23), names: &[] },
-    Field { name: "day", doc: "Day of the month, 1 to 31; default: every one", range: (1, 31), names: &[] },
+    Field { name: "minute", doc: "Minute, 0 to 59; default: every minute", range: (0, 59), names: &[] },
+    Field { name: "hour", doc: "Hour, 0 to 23; default: every hour", range: (0, 23), names: &[] },
+    Field { name: "day", doc: "Day of the month, 1 to 31; default: every day", range: (1, 31), names: &[] },
     Field {
         name: "month",
-        doc: "Month, 1 to 12 or `jan` to `dec`; default: every one",
+        doc: "Month, 1 to 12 or `jan` to `dec`; default: every month",
         range: (1, 12),
         names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
     },
     Field {
         name: "weekday",
-        doc: "Day of the week, 0 to 7 or `sun` to `sat` (0 and 7 are Sunday); default: every one",
+        doc: "Day of the week, 0 to 7 or `sun` to `sat` (0 and 7 are Sunday); default: every day",
         range: (0, 7),
         names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
     },
@@ -59,13 +59,10 @@ impl Schedule {
         });
         let Some(special) = special else { return Self::Fields(fields) };
         if written.contains(&true) {
-            params.problem(ParamProblem::new(
-                "special",
-                "takes the place of the five fields; write one or the other",
-            ));
+            params.problem(ParamProblem::new("special", "must not be set together with the five fields"));
         }
         if !SPECIAL.contains(&special.as_str()) {
-            params.problem(ParamProblem::new("special", format!("is not one of {}", SPECIAL.join(", "))));
+            params.problem(ParamProblem::new("special", format!("must be one of {}", SPECIAL.join(", "))));
         }
         Self::Special(special)
     }
@@ -96,7 +93,7 @@ impl Field {
             Some((from, to)) => {
                 let (from, to) = (self.number(from)?, self.number(to)?);
                 if from > to {
-                    return Err(format!("{range} runs backwards"));
+                    return Err(format!("{range} must end after its start"));
                 }
                 false
             }
@@ -104,9 +101,9 @@ impl Field {
         };
         match step.map(str::parse::<u8>) {
             None => Ok(()),
-            Some(_) if single => Err(format!("{item} has a step and no range")),
+            Some(_) if single => Err(format!("{item} must have a range before its step")),
             Some(Ok(step)) if step > 0 && step <= self.range.1 => Ok(()),
-            Some(_) => Err(format!("{item} has a step that is no number from 1 to {}", self.range.1)),
+            Some(_) => Err(format!("{item} must have a step from 1 to {}", self.range.1)),
         }
     }
 
@@ -117,6 +114,6 @@ impl Field {
         }
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = digits.then(|| text.parse::<u8>().ok()).flatten().filter(|n| (from..=to).contains(n));
-        number.ok_or_else(|| format!("{text:?} is not from {from} to {to}"))
+        number.ok_or_else(|| format!("{text:?} must be from {from} to {to}"))
     }
 }

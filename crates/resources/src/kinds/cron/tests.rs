@@ -75,7 +75,7 @@ fn a_command_reaches_the_shell_as_it_is_written() {
 fn a_percent_sign_that_is_escaped_already_is_an_error_with_the_spelling() {
     let problems = host().problems(KIND, &job(&[("command", r"echo $(date +\%F) '\%'")]));
     assert_eq!(problems.len(), 1);
-    assert!(problems[0].message.contains("escaped already"), "{problems:?}");
+    assert!(problems[0].message.contains("an escaped `%`"), "{problems:?}");
     assert!(problems[0].help.as_deref().unwrap().ends_with("`echo $(date +%F) '%'`"), "{problems:?}");
 }
 
@@ -114,21 +114,21 @@ fn what_cron_would_not_read_is_refused() {
         let problems = trial.problems(KIND, &job(more));
         assert!(problems.len() == 1 && problems[0].message.contains(message), "{more:?}: {problems:?}");
     };
-    check(&[("minute", "60")], "not from 0 to 59");
-    check(&[("minute", "")], "not from 0 to 59");
-    check(&[("minute", "+5")], "not from 0 to 59");
-    check(&[("month", "apr-3")], "runs backwards");
-    check(&[("minute", "5/10")], "a step and no range");
-    check(&[("minute", "*/0")], "no number from 1 to 59");
-    check(&[("hour", "18-8")], "runs backwards");
-    check(&[("hour", "1 2")], "not from 0 to 23");
-    check(&[("day", "0")], "not from 1 to 31");
-    check(&[("month", "january")], "not from 1 to 12");
-    check(&[("weekday", "8")], "not from 0 to 7");
-    check(&[("special", "daily"), ("hour", "3")], "one or the other");
-    check(&[("special", "often")], "is not one of");
-    check(&[("name", "a.b")], "no name of a job");
-    check(&[("command", "a\nb")], "several lines");
+    check(&[("minute", "60")], "must be from 0 to 59");
+    check(&[("minute", "")], "must be from 0 to 59");
+    check(&[("minute", "+5")], "must be from 0 to 59");
+    check(&[("month", "apr-3")], "must end after its start");
+    check(&[("minute", "5/10")], "a range before its step");
+    check(&[("minute", "*/0")], "a step from 1 to 59");
+    check(&[("hour", "18-8")], "must end after its start");
+    check(&[("hour", "1 2")], "must be from 0 to 23");
+    check(&[("day", "0")], "must be from 1 to 31");
+    check(&[("month", "january")], "must be from 1 to 12");
+    check(&[("weekday", "8")], "must be from 0 to 7");
+    check(&[("special", "daily"), ("hour", "3")], "together with the five fields");
+    check(&[("special", "often")], "must be one of");
+    check(&[("name", "a.b")], "cannot be the name of a job");
+    check(&[("command", "a\nb")], "must be one line");
     check(&[("command", " ")], "is missing");
     check(&[("user", "a b")], "not the name of a user");
 }

@@ -52,7 +52,7 @@ impl Kind for Directory {
 
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
-        KindSchema::new("directory", "A directory: its mode and owner")
+        KindSchema::new("directory", "A directory, with its mode and owner")
             .details(
                 "Directories that are missing above it are made with it, with mode 0755, and the plan lists them.\n\n\
                  `recurse`, `file-mode`, `dir-mode` and `purge` reach what is below the directory. They never follow a \
@@ -76,23 +76,23 @@ impl Kind for Directory {
             .param(owner)
             .param(group)
             .param(
-                Param::new("recurse", Type::Bool, "Apply owner and group to everything below, too")
+                Param::new("recurse", Type::Bool, "Apply owner and group to everything below")
                     .default(false),
             )
             .param(Param::new("file-mode", Type::Mode, "Mode of every file below"))
             .param(Param::new("dir-mode", Type::Mode, "Mode of every directory below"))
             .param(
-                Param::new("purge", Type::Bool, "Remove everything in it that no resource of the host claims; copies made by `backup` stay")
+                Param::new("purge", Type::Bool, "Remove entries that no resource of the host claims, except copies made by `backup`")
                     .default(false),
             )
             .example("A directory", "directory \"/srv/app\" mode=\"0750\"")
-            .example("A directory, with those above it", "directory \"/opt/shop/releases/first\"")
+            .example("A directory, with its parent directories", "directory \"/opt/shop/releases/first\"")
             .example(
-                "A directory that holds what is declared and nothing else",
+                "A directory that contains only declared files",
                 "directory \"/etc/app.d\" purge=#true\nfile \"/etc/app.d/one.conf\" { content \"one\" }",
             )
             .example(
-                "A directory whose files are for one account",
+                "A directory with files for one account",
                 "directory \"/srv/files\" owner=\"www-data\" group=\"www-data\" recurse=#true file-mode=\"0640\" dir-mode=\"0750\"",
             )
     }
@@ -144,15 +144,17 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     if wish.path.parent().is_none() && (wish.absent || wish.below.is_asked()) {
         params.problem(ParamProblem::new(
             "path",
-            "is the root, which is neither removed, purged nor recursed into",
+            "must not be `/` with `state=\"absent\"`, `recurse` or `purge`",
         ));
     }
     if wish.absent && wish.below.is_asked() {
-        params.problem(ParamProblem::together("what is below a directory that should be absent goes anyway"));
+        params.problem(ParamProblem::together(
+            "an absent directory must not have parameters for its content: all of it is removed",
+        ));
     }
     if wish.below.recurse && wish.attributes.owner.is_none() && wish.attributes.group.is_none() {
-        let help = "write `owner` or `group`; for modes `file-mode` and `dir-mode`";
-        params.problem(ParamProblem::new("recurse", "has nothing to hold below").help(help));
+        let help = "write `owner` or `group`; for modes, write `file-mode` and `dir-mode`";
+        params.problem(ParamProblem::new("recurse", "must have `owner` or `group`").help(help));
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
     if wish.below.purge && (path != wish.path || view.claimed(&wish.path) != Claimed::Itself) {
         // Claims are paths as written. Behind a link, or without claims, the owner of an entry is unknown.
         let why =
-            format!("{} cannot be purged: it is a link, or the claims are not known", wish.path.display());
+            format!("{} cannot be purged: it is a link, or its claims are unknown", wish.path.display());
         return Err(LookError::Other(why));
     }
     let asked = attributes::observe(view, &wish.attributes)?;
@@ -195,9 +195,7 @@ fn measure(view: &View<'_>, folder: &Path, depth: usize, amount: &mut Amount) ->
 /// The entries of `folder`, by name. Skips an entry that disappears meanwhile.
 fn children(view: &View<'_>, folder: &Path, depth: usize) -> Result<Vec<(PathBuf, Place)>, LookError> {
     if depth > DEPTH {
-        return Err(LookError::Other(format!(
-            "more than {DEPTH} directories are nested in one another below it"
-        )));
+        return Err(LookError::Other(format!("the directories below it are nested more than {DEPTH} deep")));
     }
     let mut children = Vec::new();
     for name in view.list(folder)?.known().unwrap_or_default() {

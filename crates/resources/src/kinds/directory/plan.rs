@@ -18,7 +18,10 @@ const LISTED: usize = 100;
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some(mount) = &found.going.mount {
         return Planned::Impossible {
-            message: format!("something is mounted at {}, which would go", printable(mount.as_os_str())),
+            message: format!(
+                "a file system is mounted at {}, which would be removed",
+                printable(mount.as_os_str())
+            ),
             help: Some("unmount it first".to_owned()),
         };
     }
@@ -59,7 +62,7 @@ fn irreversible(change: Change, found: &Found) -> Change {
     match (found.going.is_kept(), found.going.special) {
         (true, _) => change,
         (false, true) => change.irreversible("a device, a socket or a FIFO in it cannot be put back"),
-        (false, false) => change.irreversible("it is too much to be kept"),
+        (false, false) => change.irreversible("it is too large to keep"),
     }
 }
 
@@ -68,7 +71,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     let own = properties.len();
     properties.extend(found.below.iter().flat_map(|item| changes(found, item)).take(LISTED + 1));
     if properties.is_empty() {
-        let below = if wish.below.is_asked() { ", and what is below is, too" } else { "" };
+        let below = if wish.below.is_asked() { ", and so is everything below" } else { "" };
         return Planned::InSync(format!("mode and owner are as asked{below}"));
     }
     if properties.len() > own + LISTED {

@@ -158,7 +158,7 @@ fn a_mount_in_what_would_go_is_an_error_of_the_plan() {
     let plans = [absent(), purged()].map(|wish| trial.plan("directory", &wish));
     rustix::mount::unmount(&mounted, rustix::mount::UnmountFlags::empty()).unwrap();
     for plan in plans {
-        assert_eq!(impossible(plan), "something is mounted at /srv/a/below, which would go");
+        assert_eq!(impossible(plan), "a file system is mounted at /srv/a/below, which would be removed");
     }
 }
 
@@ -181,9 +181,9 @@ fn mistakes_are_found_before_the_host() {
         let problems = Trial::new().problems("directory", &params);
         assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{problems:?}");
     };
-    check(params([("path", "/".into()), ("state", "absent".into())]), "is the root");
-    check(directory(&[("recurse", true.into())]), "nothing to hold");
-    check(directory(&[("state", "absent".into()), ("purge", true.into())]), "goes anyway");
+    check(params([("path", "/".into()), ("state", "absent".into())]), "must not be `/`");
+    check(directory(&[("recurse", true.into())]), "must have `owner`");
+    check(directory(&[("state", "absent".into()), ("purge", true.into())]), "must not have parameters");
 }
 
 #[test]

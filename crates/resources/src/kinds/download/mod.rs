@@ -61,7 +61,7 @@ impl Kind for Download {
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
         let [validate, backup] = replace_file::params();
-        KindSchema::new("download", "A file from the network, known by its checksum")
+        KindSchema::new("download", "A file from the network, identified by its checksum")
             .details(
                 "The host fetches it with its curl, else its wget; a file that already has the checksum is not fetched \
                  again. What arrives takes its place only if its SHA-256 is the one given; otherwise the old file stays. \
@@ -80,7 +80,7 @@ impl Kind for Download {
             .param(group)
             .param(validate)
             .param(backup)
-            .param(Param::new("replace", Type::Bool, "Replace a link in the way by the file").default(false))
+            .param(Param::new("replace", Type::Bool, "Replace a link at the path with the file").default(false))
             .example(
                 "A package of Python's index",
                 "package \"curl\"\npackage \"ca-certificates\"\ndownload \"/opt/six-1.16.0-py2.py3-none-any.whl\" {\n    url \"https://files.pythonhosted.org/packages/d9/5a/e7c31adbe875f2abbb91bd84cf2dc52d792b5a01506781dbcf25c91daf11/six-1.16.0-py2.py3-none-any.whl\"\n    checksum \"sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254\"\n}",
@@ -166,7 +166,7 @@ fn url(params: &mut Reader<'_>) -> Text {
     // A check has no secrets: a secret reads as an empty text.
     let unknown = url.is_secret() && text.is_empty();
     if !unknown && (!scheme || text.iter().any(|byte| byte.is_ascii_control() || *byte == b' ')) {
-        params.problem(ParamProblem::new("url", "is not a URL of http or https"));
+        params.problem(ParamProblem::new("url", "must be a URL of http or https"));
     }
     url
 }
@@ -179,7 +179,7 @@ fn checksum(params: &mut Reader<'_>) -> [u8; 32] {
     match bytes.and_then(|bytes| bytes.try_into().ok()) {
         Some(checksum) => checksum,
         None => {
-            params.problem(ParamProblem::new("checksum", "is not `sha256:` and 64 hexadecimal digits"));
+            params.problem(ParamProblem::new("checksum", "must be `sha256:` and 64 hexadecimal digits"));
             [0; 32]
         }
     }
@@ -231,7 +231,7 @@ fn update(wish: &Wish, found: &Found, place: &Place) -> Planned {
     }
     change.properties.extend(found.asked.changes(place));
     if change.properties.is_empty() {
-        return Planned::InSync("the file has the checksum, mode and owner that are asked".to_owned());
+        return Planned::InSync("checksum, mode and owner are as asked".to_owned());
     }
     Planned::change(change)
 }
@@ -251,7 +251,11 @@ fn fetch(actor: &mut Actor<'_>, wish: &Wish, tool: Tool, file: &mut File) -> Res
     if arrived == wish.checksum {
         return Ok(());
     }
-    Err(ApplyError::at("download", &wish.path, &format!("what arrived has the checksum {}", hex(&arrived))))
+    Err(ApplyError::at(
+        "download",
+        &wish.path,
+        &format!("the downloaded file has the checksum {}", hex(&arrived)),
+    ))
 }
 
 /// The URL goes to standard input: every user can read the process list.

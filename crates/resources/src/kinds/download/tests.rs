@@ -53,7 +53,7 @@ fn what_arrives_with_another_checksum_changes_nothing() {
     trial.write("/etc/x", "old");
     let before = trial.image();
     let error = trial.apply("download", &download(&[])).err().unwrap();
-    assert!(error.message.contains("what arrived has the checksum sha256:"), "{}", error.message);
+    assert!(error.message.contains("the downloaded file has the checksum sha256:"), "{}", error.message);
     assert_eq!(trial.image(), before);
 }
 

@@ -60,7 +60,7 @@ impl Kind for File {
     fn schema() -> KindSchema {
         let [mode, owner, group] = attributes::params();
         let [validate, backup] = replace_file::params();
-        KindSchema::new("file", "A file: its content, mode and owner")
+        KindSchema::new("file", "A file, with its content, mode and owner")
             .details(
                 "Content is written into a temporary file beside the target, synced, checked by `validate`, and renamed, \
                  so that the file is the old one or the new one at every moment. Text given as `content` ends with a \
@@ -80,16 +80,16 @@ impl Kind for File {
                     .default("present"),
             )
             .param(Param::new("content", Type::Content, "Content: text, `(file)\"name\"`, `(template)\"name\"` or a secret"))
-            .param(Param::new("from", Type::ControllerPath, "Path of the content in the project, in place of `content`: `\"dist/tool\"`"))
+            .param(Param::new("from", Type::ControllerPath, "Path of the content in the project, instead of `content`: `\"dist/tool\"`"))
             .param(mode)
             .param(owner)
             .param(group)
             .param(validate)
             .param(backup)
-            .param(Param::new("replace", Type::Bool, "Replace a link in the way by the file").default(false))
-            .param(Param::new("newline", Type::Bool, "End text with a newline").default(true))
+            .param(Param::new("replace", Type::Bool, "Replace a link at the path with the file").default(false))
+            .param(Param::new("newline", Type::Bool, "End the content with a newline").default(true))
             .example("A file with its content", "file \"/etc/motd\" mode=\"0644\" {\n    content \"Welcome to {{ host.name }}\"\n}")
-            .example("A file that should not be there", "file \"/etc/nologin.old\" state=\"absent\"")
+            .example("A file to remove", "file \"/etc/nologin.old\" state=\"absent\"")
             .example(
                 "A file that is checked before it takes its place",
                 "directory \"/etc/app\"\nfile \"/etc/app/check.sh\" validate=\"sh -n %s\" backup=#true {\n    content \"echo ok\"\n}",
@@ -107,11 +107,13 @@ impl Kind for File {
         };
         wish.attributes.secret = is_secret(wish.content.as_ref());
         if wish.state == State::Absent && wish.content.is_some() {
-            params.problem(ParamProblem::new("content", "makes no sense for a file that should be absent"));
+            params.problem(ParamProblem::new("content", "must not be set for an absent file"));
         }
         if params.has("content") && params.has("from") {
-            params
-                .problem(ParamProblem::new("content", "is there beside `from`").help("write one of the two"));
+            params.problem(
+                ParamProblem::new("content", "must not be set together with `from`")
+                    .help("write `content` or `from`"),
+            );
         }
         wish
     }

@@ -250,7 +250,7 @@ fn a_parent_that_its_owner_swapped_for_a_link_is_not_followed() {
     std::os::unix::fs::lchown(trial.at("/home/somebody/app"), Some(SOMEBODY), None).unwrap();
     let wish = file(&trial, "/home/somebody/app/passwd", "root::0:0:::\n");
     let why = trial.failure("file", &wish);
-    assert!(why.contains("leads to what is not theirs"), "{why}");
+    assert!(why.contains("leads to a folder of another owner"), "{why}");
 }
 
 #[test]

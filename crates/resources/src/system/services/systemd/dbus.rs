@@ -267,7 +267,7 @@ mod tests {
         check(b"OK 1234\r\n", Vec::new(), "no answer in the time allowed");
         check(b"OK 1234\r\n", vec![b'x'; 64], "byte order");
         check(b"OK 1234\r\n", b"l\x02\0\x01\xff\xff\xff\xff\0\0\0\0\0\0\0\0".to_vec(), "8 MiB");
-        check(&[b'x'; 4000], Vec::new(), "a long line");
+        check(&[b'x'; 4000], Vec::new(), "too long");
     }
 
     #[test]
