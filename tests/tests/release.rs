@@ -180,8 +180,8 @@ fn goes_back_without_the_archive(ground: &Ground) {
     std::fs::remove_dir_all(ground.project.path("project/dist")).unwrap();
     let gone = ground.converge(&["plan", "--set", "rollback=1.2"]);
     assert_eq!(gone.code, 3, "{gone}");
-    assert!(gone.stdout.contains("no release 1.2 in /srv/hello/releases was in use"), "{gone}");
-    assert!(gone.stdout.contains("these were: hello-1.3-"), "{gone}");
+    assert!(gone.stdout.contains("no release 1.2 in /srv/hello/releases has been in use"), "{gone}");
+    assert!(gone.stdout.contains("known releases: hello-1.3-"), "{gone}");
     let back = ground.converge(&["apply", "--yes", "--set", "rollback=1.0"]);
     assert_eq!(back.code, 0, "{back}");
     let plan = back.stdout.split("Plan:").next().unwrap();

@@ -61,10 +61,10 @@ impl Kind for FirewallPolicy {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        let schema = KindSchema::new("firewall-policy", "The packet filter of the host: one whole policy")
+        let schema = KindSchema::new("firewall-policy", "The whole packet filter policy of the host")
             .details(DETAILS)
-            .param(Param::new("name", Type::Name, "Policy, of which a host has one.").argument(0).required().one_of(&["converge"]))
-            .param(Param::new("rules", Type::Text, "Whole policy in the language of nftables, in place of all other parameters; Converge does not read it"))
+            .param(Param::new("name", Type::Name, "Name of the only policy of the host").argument(0).required().one_of(&["converge"]))
+            .param(Param::new("rules", Type::Text, "Whole policy in the syntax of nftables, instead of all other parameters; Converge does not read it"))
             .param(
                 Param::new("state", Type::Text, "Wanted state of the policy")
                     .one_of(&["present", "absent"])
@@ -72,11 +72,11 @@ impl Kind for FirewallPolicy {
             );
         rows::describe(schema)
             .example(
-                "Ssh from anywhere, the database from one network",
+                "Access to ssh from anywhere, to the database from one network",
                 "package \"nftables\"\nfirewall-policy \"converge\" {\n    service \"ssh\" tcp=22\n    rule \"limit\" service=\"ssh\" rate=\"30/minute\"\n    rule \"accept\" tcp=5432 from=\"10.0.0.0/8\"\n}",
             )
             .example(
-                "A policy in nftables' own words",
+                "A policy in the syntax of nftables",
                 "package \"nftables\"\nfirewall-policy \"converge\" {\n    rules \"\"\"\n        chain input {\n            type filter hook input priority filter; policy drop;\n            ct state established,related accept\n            iif \"lo\" accept\n            meta l4proto { icmp, icmpv6 } accept\n            tcp dport 22 accept\n        }\n        \"\"\"\n}",
             )
             .whole_system()
@@ -92,28 +92,30 @@ impl Kind for FirewallPolicy {
         match own {
             None if absent && !says_more => Wish::Absent,
             Some(_) if absent => {
-                params.problem(ParamProblem::new("rules", "makes no sense where there should be no policy"));
+                params.problem(ParamProblem::new("rules", "must not be set for an absent policy"));
                 Wish::Absent
             }
             None if absent => {
-                params.problem(ParamProblem::together("rules make no sense where there should be no policy"));
+                params.problem(ParamProblem::together("an absent policy must not have rules"));
                 Wish::Absent
             }
             Some(rules) => {
                 if says_more {
                     params.problem(ParamProblem::new(
                         "rules",
-                        "is the whole policy: nothing else goes beside it",
+                        "must not be set together with other parts of a policy",
                     ));
                 }
                 if !firewall::stays_inside(&rules) {
-                    params.problem(ParamProblem::new("rules", "leads out of the table").help(rows::BALANCE));
+                    params.problem(
+                        ParamProblem::new("rules", "must stay inside its table").help(rows::BALANCE),
+                    );
                 }
                 Wish::Own(rules)
             }
             None => {
                 if !has_policy {
-                    let help = "write `rule` for each rule, or `rules` in the words of nftables";
+                    let help = "write `rule` for each rule, or `rules` in the syntax of nftables";
                     params.problem(ParamProblem::new("rules", "is missing").help(help));
                 }
                 Wish::Policy(Box::new(policy))
@@ -136,17 +138,17 @@ impl Kind for FirewallPolicy {
     fn warns(wish: &Wish, _: &Change, visit: Visit<'_>) -> Option<String> {
         let peer = (!matches!(wish, Wish::Absent)).then(visit.peer)??;
         let Peer { from, port, .. } = &peer;
-        let run = format!("{from}, where this run comes from, at port {port}");
+        let run = format!("this run from {from} at port {port}");
         match wish {
             Wish::Absent => None,
             Wish::Own(_) => Some(format!(
-                "Converge does not read rules in the words of nftables: they may not let in {run}"
+                "Converge does not read rules in the syntax of nftables: they may not let in {run}"
             )),
             Wish::Policy(policy) => match policy.admits(&peer) {
                 Admission::In | Admission::Unknown => None,
                 Admission::Out => Some(format!("no rule lets in {run}")),
                 Admission::OnlyRaw => {
-                    Some(format!("no rule but raw ones, which Converge does not read, may let in {run}"))
+                    Some(format!("only raw rules, which Converge does not read, may let in {run}"))
                 }
             },
         }
@@ -180,7 +182,7 @@ impl Kind for FirewallPolicy {
     fn plan(_: &Wish, found: &Found) -> Planned {
         let wanted = &found.wanted;
         if let Some(refusal) = &found.refusal {
-            let help = Some("correct the rule that it names".to_owned());
+            let help = Some("correct the rule in this message".to_owned());
             let program = found.filter.program();
             return Planned::Impossible { message: format!("{program} refuses the policy: {refusal}"), help };
         }
@@ -189,7 +191,7 @@ impl Kind for FirewallPolicy {
         if found.applied {
             return match planned {
                 Planned::InSync(_) => {
-                    Planned::InSync("the policy is as it was when it was applied".to_owned())
+                    Planned::InSync("the policy is unchanged since it was applied".to_owned())
                 }
                 other => other,
             };
@@ -241,7 +243,7 @@ The policy is kept in a file below /etc/converge, which the module's own unit lo
 
 /// The reason why this host cannot have a policy in the syntax of nftables.
 fn foreign(filter: &dyn Firewall) -> String {
-    format!("`rules` and `raw` are in the words of nftables, and this host has {}", filter.name())
+    format!("`rules` and `raw` need nftables, but this host has {}", filter.name())
 }
 
 fn policy() -> Claim {
@@ -336,12 +338,12 @@ fn rules(wanted: &Rendered, found: &Found) -> PropertyChange {
         (Some(_), Some(receipt))
             if Some(receipt.seen) == found.live.as_ref().map(|live| Digest::of(live.as_bytes())) =>
         {
-            PropertyChange::new("rules", "of the policy before", "of the new policy")
+            PropertyChange::new("rules", "of the old policy", "of the new policy")
         }
         (Some(_), Some(_)) => {
             PropertyChange::new("rules", "changed since they were applied", "as in the policy")
         }
-        (Some(_), None) => PropertyChange::new("rules", "of somebody else", "as in the policy"),
+        (Some(_), None) => PropertyChange::new("rules", "not from Converge", "as in the policy"),
     };
     if let (Some(text), Some(receipt)) = (text, receipt)
         && receipt.source == Digest::of(text)

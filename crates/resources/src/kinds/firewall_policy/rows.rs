@@ -27,30 +27,30 @@ pub(super) fn describe(schema: KindSchema) -> KindSchema {
         .param(action("input", "Verdict for packets to the host that no rule names; default: `drop`"))
         .param(action("output", "Verdict for packets from the host that no rule names; default: `accept`"))
         .param(action("forward", "Verdict for packets through the host that no rule names; default: `drop`"))
-        .param(Param::new("ping", Type::Bool, "Answer pings.").default(true))
-        .param(list("containers", Type::Text, "Interfaces whose forwarded packets are left to the tables of Docker and its like.").pattern(INTERFACE))
-        .param(Param::new("log", Type::Bool, "Log packets that no rule names before they are dropped or rejected.").default(false))
-        .param(Param::new("log-prefix", Type::Text, "Text before each line of the log.").pattern(QUOTED).default("converge: "))
-        .param(Param::new("log-rate", Type::Text, "Maximum of lines that each rule logs.").pattern(RATE).default("10/minute"))
-        .param(Param::new("log-level", Type::Text, "Level of the lines.").one_of(&LEVELS).default("info"))
+        .param(Param::new("ping", Type::Bool, "Answer pings").default(true))
+        .param(list("containers", Type::Text, "Interfaces with forwarded packets for other tables to filter, such as those of Docker").pattern(INTERFACE))
+        .param(Param::new("log", Type::Bool, "Log packets that no rule names, if they are dropped or rejected").default(false))
+        .param(Param::new("log-prefix", Type::Text, "Prefix of each line of the log").pattern(QUOTED).default("converge: "))
+        .param(Param::new("log-rate", Type::Text, "Maximum rate of log lines for each rule").pattern(RATE).default("10/minute"))
+        .param(Param::new("log-level", Type::Text, "Level of the log lines").one_of(&LEVELS).default("info"))
         .child(rule())
         .child(
-            Child::new("service", "A name for ports, which rules use.")
+            Child::new("service", "A name for ports, for use in rules.")
                 .param(Param::new("name", Type::Name, "Name.").argument(0).required())
                 .param(list("tcp", Type::Text, "TCP ports and ranges: `8000-8010`.").pattern(PORTS))
                 .param(list("udp", Type::Text, "UDP ports and ranges.").pattern(PORTS)),
         )
         .child(unkeyed(
-            Child::new("masquerade", "Packets that leave by an interface get its address: the host is a gateway.")
-                .param(Param::new("interface", Type::Text, "Interface that they leave by.").argument(0).required().pattern(INTERFACE))
+            Child::new("masquerade", "Source address translation for packets that leave by an interface: the host is a gateway.")
+                .param(Param::new("interface", Type::Text, "Outgoing interface").argument(0).required().pattern(INTERFACE))
                 .param(list("from", Type::Network, "Networks behind the host; default: all")),
         ))
         .child(port_forward())
         .child(unkeyed(
-            Child::new("raw", "A rule in the words of nftables, which no other back end understands. Converge does not read it. Raw rules stand before all others of their chain.")
+            Child::new("raw", "A rule in the syntax of nftables, which no other back end accepts. Converge does not read it. Raw rules come first in their chain.")
                 .param(Param::new("rule", Type::Text, "Rule: `tcp dport 9 counter accept`.").argument(0).required())
                 .param(
-                    Param::new("chain", Type::Text, "Chain that it goes into; `table` for sets and chains of your own")
+                    Param::new("chain", Type::Text, "Chain of the rule; `table` for your own sets and chains")
                         .one_of(&["input", "output", "forward", "prerouting", "postrouting", "table"])
                         .default("input"),
                 ),
@@ -58,7 +58,7 @@ pub(super) fn describe(schema: KindSchema) -> KindSchema {
 }
 
 fn rule() -> Child {
-    let child = Child::new("rule", "A rule. Rules that name where packets come from hold before the others; among each, what is dropped before what is rejected, limited and accepted. Forwarded packets follow the order written.")
+    let child = Child::new("rule", "A rule. Rules with `from` or `interface` come before the others; in both groups the order is `drop`, `reject`, `limit`, `accept`. Rules for forwarded packets keep their written order.")
         .param(
             Param::new("action", Type::Text, "Verdict for the packets; `limit` accepts new connections up to `rate` and drops the rest")
                 .argument(0)
@@ -70,16 +70,16 @@ fn rule() -> Child {
         .param(list("tcp", Type::Text, "TCP ports and ranges: `8000-8010`.").pattern(PORTS))
         .param(list("udp", Type::Text, "UDP ports and ranges.").pattern(PORTS))
         .param(list("protocol", Type::Name, "Protocols without ports: `gre`, `esp`, `vrrp`.").pattern("[A-Za-z0-9-]+"))
-        .param(list("from", Type::Network, "Addresses and networks that packets come from."))
-        .param(list("to", Type::Network, "Addresses and networks that packets go to."))
-        .param(list("interface", Type::Text, "Interfaces that packets come in by; of `direction=\"out\"`, go out by.").pattern(INTERFACE))
-        .param(list("out-interface", Type::Text, "Interfaces that forwarded packets go out by.").pattern(INTERFACE))
+        .param(list("from", Type::Network, "Source addresses and networks of the packets"))
+        .param(list("to", Type::Network, "Destination addresses and networks of the packets"))
+        .param(list("interface", Type::Text, "Incoming interfaces of the packets; for `direction=\"out\"`, outgoing interfaces").pattern(INTERFACE))
+        .param(list("out-interface", Type::Text, "Outgoing interfaces of forwarded packets").pattern(INTERFACE))
         .param(Param::new("log", Type::Bool, "Log the packets.").default(false))
         .param(Param::new("comment", Type::Text, "Text that the back end lists beside the rule.").pattern(QUOTED))
-        .param(Param::new("rate", Type::Text, "New connections of a `limit`: `30/minute`.").pattern(RATE))
-        .param(Param::new("burst", Type::Int, "Connections of a `limit` that may come at once; default: the number of the rate").range(1, 10000))
+        .param(Param::new("rate", Type::Text, "Maximum rate of new connections for `limit`: `30/minute`").pattern(RATE))
+        .param(Param::new("burst", Type::Int, "Maximum number of connections at once for `limit`; default: the number of `rate`").range(1, 10000))
         .param(
-            Param::new("per", Type::Text, "Count the rate for each address (IPv6: each /64), or for all together")
+            Param::new("per", Type::Text, "Scope of the rate: each source address (IPv6: each /64), or all together")
                 .one_of(&["address", "all"])
                 .default("address"),
         );
@@ -87,13 +87,13 @@ fn rule() -> Child {
 }
 
 fn port_forward() -> Child {
-    let child = Child::new("port-forward", "A port of the host that leads to another host.")
+    let child = Child::new("port-forward", "A port of the host, forwarded to another host.")
         .param(list("tcp", Type::Text, "TCP ports of this host.").pattern(PORTS))
         .param(list("udp", Type::Text, "UDP ports of this host.").pattern(PORTS))
         .param(Param::new("to", Type::Network, "Address of the other host.").required())
         .param(Param::new("to-port", Type::Port, "Port of the other host; default: the same"))
-        .param(list("from", Type::Network, "Addresses and networks that packets come from."))
-        .param(list("interface", Type::Text, "Interfaces that packets come in by.").pattern(INTERFACE))
+        .param(list("from", Type::Network, "Source addresses and networks of the packets"))
+        .param(list("interface", Type::Text, "Incoming interfaces of the packets").pattern(INTERFACE))
         .param(
             Param::new("comment", Type::Text, "Text that the back end lists beside the rule.")
                 .pattern(QUOTED),
@@ -169,10 +169,10 @@ impl Rows<'_, '_> {
             let tcp = self.ports(row, "service", "tcp");
             let udp = self.ports(row, "service", "udp");
             if tcp.is_empty() && udp.is_empty() {
-                self.problem("service", &format!("{name:?} has no port: write `tcp=` or `udp=`"));
+                self.problem("service", &format!("{name:?} must have a port: write `tcp=` or `udp=`"));
             }
             if services.iter().any(|other| other.name == name) {
-                self.problem("service", &format!("{name:?} is there twice"));
+                self.problem("service", &format!("{name:?} must be declared once"));
             }
             services.push(Service { name, tcp, udp });
         }
@@ -219,22 +219,22 @@ impl Rows<'_, '_> {
         };
         let names_ports = rule.names_ports();
         let wrong = [
-            (is_limit && rule.direction != Direction::In, "`limit` is for packets to the host alone"),
+            (is_limit && rule.direction != Direction::In, "`limit` must have `direction=\"in\"`"),
             (
                 is_limit && !names_ports && words(row, "service").is_empty(),
-                "`limit` is on ports: write `tcp=`, `udp=` or `service=`",
+                "`limit` must name a port: write `tcp=`, `udp=` or `service=`",
             ),
             (
                 !is_limit && (row.text("rate").is_some() || row.text("burst").is_some()),
-                "`rate` and `burst` go with `limit` alone",
+                "`rate` and `burst` must be in a rule with `limit`",
             ),
             (
                 rule.direction != Direction::Forward && !rule.out_interfaces.is_empty(),
-                "`out-interface` goes with `direction=\"forward\"` alone: write `interface`",
+                "`out-interface` must be in a rule with `direction=\"forward\"`: write `interface`",
             ),
             (
                 !has_family(false) && !has_family(true),
-                "`from` and `to` have no family of addresses in common: no packet has both",
+                "`from` and `to` must have a common address family: IPv4 or IPv6",
             ),
         ];
         wrong.iter().filter(|(is_so, _)| *is_so).for_each(|(_, message)| self.problem("rule", message));
@@ -253,7 +253,7 @@ impl Rows<'_, '_> {
         };
         let limit = Limit::read(&rate, burst, per_address);
         if limit.is_none() {
-            self.problem("rule", &format!("{rate:?} is no rate: write `rate=\"30/minute\"`"));
+            self.problem("rule", &format!("{rate:?} is not a rate: write `rate=\"30/minute\"`"));
         }
         limit.map(Verdict::Limit)
     }
@@ -291,7 +291,7 @@ impl Rows<'_, '_> {
         if tcp.is_empty() && udp.is_empty() {
             self.problem(
                 "port-forward",
-                "it names no port, and would send every packet away: write `tcp=` or `udp=`",
+                "it must name a port, or it would forward every packet: write `tcp=` or `udp=`",
             );
         }
         Some(PortForward {
@@ -314,7 +314,7 @@ impl Rows<'_, '_> {
         };
         let raw: Vec<_> = rows.iter().map(raw).collect();
         for one in raw.iter().filter(|one| !firewall::stays_inside(&one.text)) {
-            let message = format!("{:?} leads out of its chain", one.text);
+            let message = format!("{:?} must stay inside its chain", one.text);
             self.params.problem(ParamProblem::new("raw", message).help(BALANCE));
         }
         raw
@@ -324,7 +324,7 @@ impl Rows<'_, '_> {
         let read = |text: String| {
             let ports = Ports::read(&text);
             if ports.is_none() {
-                self.problem(child, &format!("{text:?} is no port (1 to 65535) and no range of ports"));
+                self.problem(child, &format!("{text:?} must be a port (1 to 65535) or a range of ports"));
             }
             ports
         };
@@ -335,7 +335,7 @@ impl Rows<'_, '_> {
         let read = |text: String| {
             let network = Network::read(&text);
             if network.is_none() {
-                self.problem(child, &format!("{text:?} is no address and no network"));
+                self.problem(child, &format!("{text:?} must be an address or a network"));
             }
             network
         };
@@ -349,7 +349,7 @@ impl Rows<'_, '_> {
 
 /// The help for text in a back end's syntax that leaves its place.
 pub(super) const BALANCE: &str =
-    "close every brace and quotation mark that is opened, and no other; do not end with a backslash";
+    "close every open brace and quotation mark, and no other; do not end with a backslash";
 
 fn words(row: &RowReader, name: &str) -> Vec<String> {
     row.texts(name).iter().filter_map(|text| String::from_utf8(text.expose().to_vec()).ok()).collect()

@@ -128,9 +128,9 @@ fn the_plan_says_whose_rules_it_replaces() {
     };
     assert_eq!(before(SSH), Shown::Absent);
     kernel.lock().unwrap().table = Some("table inet converge {}\n".to_owned());
-    assert_eq!(before(SSH), "of somebody else".into());
+    assert_eq!(before(SSH), "not from Converge".into());
     trial.apply("firewall-policy", &policy(SSH)).unwrap();
-    assert_eq!(before(WEB), "of the policy before".into());
+    assert_eq!(before(WEB), "of the old policy".into());
     kernel.lock().unwrap().table = Some("table inet converge {}\n".to_owned());
     assert_eq!(before(WEB), "changed since they were applied".into());
     assert_eq!(before(SSH), "changed since they were applied".into());
@@ -232,14 +232,14 @@ fn a_policy_that_does_not_let_in_its_own_run_is_warned_of() {
     let rule = |port: &str| row([("action", word("accept")), ("tcp", words(&[port]))]);
     check(&typed(vec![rule("22")]), None);
     check(&absent(), None);
-    let shut = "no rule lets in 10.0.0.9, where this run comes from, at port 22";
+    let shut = "no rule lets in this run from 10.0.0.9 at port 22";
     check(&typed(vec![rule("80")]), Some(shut));
     let mut raw = typed(vec![rule("80")]);
     raw.set("raw", Value::Rows(vec![row([("rule", word("tcp dport 22 accept"))])]));
-    let only_raw = "no rule but raw ones, which Converge does not read, may let in 10.0.0.9, where this run comes from, at \
+    let only_raw = "only raw rules, which Converge does not read, may let in 10.0.0.9, where this run comes from, at \
                     port 22";
     check(&raw, Some(only_raw));
-    let own = "Converge does not read rules in the words of nftables: they may not let in 10.0.0.9, where this run comes \
+    let own = "Converge does not read rules in the syntax of nftables: they may not let in 10.0.0.9, where this run comes \
                from, at port 22";
     check(&policy(SSH), Some(own));
 }
@@ -254,53 +254,56 @@ fn mistakes_are_found_before_a_host_is_reached() {
             "{expected}: {problems:?}"
         );
     };
-    check(policy("}\nflush ruleset\n"), "leads out of the table");
+    check(policy("}\nflush ruleset\n"), "must stay inside its table");
     check(params([("name", "converge".into())]), "is missing");
     let mut both = policy(SSH);
     both.set("state", "absent".into());
-    check(both, "makes no sense");
+    check(both, "must not be set");
     let mut both = typed(Vec::new());
     both.set("rules", SSH.into());
-    check(both, "is the whole policy");
+    check(both, "together with other parts");
     let mut both = typed(Vec::new());
     both.set("state", "absent".into());
-    check(both, "make no sense");
+    check(both, "must not have rules");
     let of = |cells: [(&str, Cell); 2]| typed(vec![row(cells)]);
     check(of([("action", word("accept")), ("service", words(&["http"]))]), "there is no service \"http\"");
-    check(of([("action", word("accept")), ("tcp", words(&["70000"]))]), "\"70000\" is no port");
+    check(of([("action", word("accept")), ("tcp", words(&["70000"]))]), "\"70000\" must be a port");
     check(
         of([("action", word("accept")), ("from", words(&["10.0.0.0/40"]))]),
-        "\"10.0.0.0/40\" is no address",
+        "\"10.0.0.0/40\" must be an address",
     );
     check(of([("action", word("limit")), ("tcp", words(&["22"]))]), "must have a `rate`");
     for text in ["accept } chain x {", "tcp dport 9 \\"] {
         let mut raw = typed(Vec::new());
         raw.set("raw", Value::Rows(vec![row([("rule", word(text))])]));
-        check(raw, "leads out of its chain");
+        check(raw, "must stay inside its chain");
     }
     let rule = |more: [(&str, Cell); 2]| {
         let cells = [("action", word("accept")), ("tcp", words(&["22"]))];
         typed(vec![row([cells[0].clone(), cells[1].clone(), more[0].clone(), more[1].clone()])])
     };
     let none = || ("comment", word("x"));
-    check(rule([("rate", word("5/minute")), none()]), "go with `limit` alone");
-    check(rule([("out-interface", words(&["wg0"])), none()]), "goes with `direction=\"forward\"` alone");
+    check(rule([("rate", word("5/minute")), none()]), "must be in a rule with `limit`");
+    check(
+        rule([("out-interface", words(&["wg0"])), none()]),
+        "must be in a rule with `direction=\"forward\"`",
+    );
     let [v4, v6] = [("from", words(&["10.0.0.0/8"])), ("to", words(&["2001:db8::1"]))];
-    check(rule([v4, v6]), "no family of addresses in common");
-    check(of([("action", word("limit")), ("rate", word("5/minute"))]), "is on ports");
-    check(of([("action", word("limit")), ("rate", word("5000000000/minute"))]), "is no rate");
+    check(rule([v4, v6]), "a common address family");
+    check(of([("action", word("limit")), ("rate", word("5/minute"))]), "must name a port");
+    check(of([("action", word("limit")), ("rate", word("5000000000/minute"))]), "is not a rate");
     let mut twice = typed(Vec::new());
     let ssh = || row([("name", word("ssh")), ("tcp", words(&["22"]))]);
     twice.set("service", Value::Rows(vec![ssh(), ssh(), row([("name", word("x"))])]));
-    check(twice.clone(), "\"ssh\" is there twice");
-    check(twice, "\"x\" has no port");
+    check(twice.clone(), "\"ssh\" must be declared once");
+    check(twice, "\"x\" must have a port");
     let mut away = typed(Vec::new());
     away.set("port-forward", Value::Rows(vec![row([("to", word("10.0.0.5"))])]));
-    check(away, "it names no port");
+    check(away, "it must name a port");
     let mut own = policy(SSH);
     own.set("log", true.into());
-    check(own, "is the whole policy");
+    check(own, "together with other parts");
     let mut gone = absent();
     gone.set("ping", false.into());
-    check(gone, "make no sense");
+    check(gone, "must not have rules");
 }

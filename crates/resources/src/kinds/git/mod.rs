@@ -78,20 +78,20 @@ impl Kind for Git {
                  earlier resource. A branch or a tag that has moved since the plan makes the step stop.",
             )
             .param(Param::new("path", Type::Path, "Path of the work tree").argument(0).required())
-            .param(Param::new("url", Type::Text, "Repository: a URL, `user@host:path`, or a path on the host").required())
+            .param(Param::new("url", Type::Text, "Repository: a URL, `user@host:path` or a path on the host").required())
             .param(
-                Param::new("version", Type::Text, "A commit in full, a tag or a branch; `HEAD` is the remote's own branch.")
+                Param::new("version", Type::Text, "Full commit, tag or branch; `HEAD` is the default branch of the remote")
                     .default("HEAD"),
             )
             .param(Param::new("update", Type::Bool, "Update an existing checkout to the newest commit of its branch").default(true))
-            .param(Param::new("branches", Type::Bool, "Allow a branch as the version; without it, the version is a tag or a commit").default(true))
-            .param(Param::new("depth", Type::Int, "Number of commits of the history to fetch; default: all").range(1, 1_000_000))
+            .param(Param::new("branches", Type::Bool, "Allow a branch as the version; if false, the version must be a tag or a commit").default(true))
+            .param(Param::new("depth", Type::Int, "Number of commits to fetch; default: all").range(1, 1_000_000))
             .param(Param::new("force", Type::Bool, "Discard local changes").default(false))
-            .param(Param::new("submodules", Type::Bool, "Check out submodules, too").default(false))
-            .param(Param::list("exclude", Type::Text, "Paths of the repository to leave out, with everything below them"))
+            .param(Param::new("submodules", Type::Bool, "Check out submodules").default(false))
+            .param(Param::list("exclude", Type::Text, "Paths of the repository to exclude, with everything below them"))
             .param(Param::new("user", Type::Name, "User that runs git and owns the work tree."))
             .example(
-                "A branch, followed",
+                "A branch, kept up to date",
                 "package \"git\"\ncommand \"git init -q -b main /srv/hello && git -C /srv/hello -c user.name=a -c user.email=a@localhost commit -q --allow-empty -m first\" shell=#true creates=\"/srv/hello/.git/refs/heads/main\"\ngit \"/opt/hello\" url=\"/srv/hello\" version=\"main\"",
             )
     }
@@ -143,7 +143,7 @@ impl Kind for Git {
                 return Planned::impossible(format!("a {} is in the way", place.sort.word()));
             }
             (Seen::Known(_), None) if found.occupied => {
-                return Planned::impossible("a directory that is no repository is in the way");
+                return Planned::impossible("a directory that is not a repository is in the way");
             }
             (Seen::Known(_), Some(repository)) => update(wish, found, repository),
             _ => change(Change::new(Verb::Create), wish, found, None),
@@ -181,7 +181,7 @@ fn is_program(url: &str) -> bool {
 fn problems(params: &mut Reader<'_>, wish: &Wish) {
     let odd = |text: &str| text.starts_with('-') || text.chars().any(|char| char.is_control());
     if wish.url.is_empty() || odd(&wish.url) || is_program(&wish.url) {
-        let problem = ParamProblem::new("url", format!("{:?} is not the place of a repository", wish.url));
+        let problem = ParamProblem::new("url", format!("{:?} is not the address of a repository", wish.url));
         params.problem(problem.help("write a URL of https or ssh, `user@host:path`, or a path on the host"));
     }
     let forbidden = [' ', '~', '^', ':', '?', '*', '[', '\\'];
@@ -190,20 +190,20 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
         || wish.version.contains(forbidden)
         || wish.version.contains("..")
     {
-        params.problem(ParamProblem::new("version", "is not the name of a commit, a tag or a branch"));
+        params.problem(ParamProblem::new("version", "must be the name of a commit, a tag or a branch"));
     }
     if is_hash(&wish.version.to_lowercase()) && !is_hash(&wish.version) {
         params
-            .problem(ParamProblem::new("version", "is a commit in capitals; git writes it in small letters"));
+            .problem(ParamProblem::new("version", "must be a commit in lowercase, found uppercase letters"));
     }
     if wish.path.parent().is_none() {
-        params.problem(ParamProblem::new("path", "is the root"));
+        params.problem(ParamProblem::new("path", "must not be `/`"));
     }
     let is_outside = |path: &String| {
         path.is_empty() || odd(path) || path.split('/').any(|part| matches!(part, "" | "." | ".."))
     };
     if wish.exclude.iter().any(is_outside) {
-        params.problem(ParamProblem::new("exclude", "is not the path of something in the repository"));
+        params.problem(ParamProblem::new("exclude", "must be a path in the repository"));
     }
 }
 
@@ -277,7 +277,7 @@ fn update(wish: &Wish, found: &Found, repository: &Repository) -> Planned {
         planned = planned.property(PropertyChange::new("exclude", shown(&excluded), after));
     }
     if wish.force {
-        planned = planned.irreversible("local changes are discarded and not kept");
+        planned = planned.irreversible("local changes are discarded");
     }
     if same_commit {
         Planned::change(planned)
@@ -298,7 +298,7 @@ fn change(mut change: Change, wish: &Wish, found: &Found, before: Option<&str>) 
         Remote::Missing if !wish.branches => {
             return Planned::Impossible {
                 message: format!("{} has no tag {}", wish.url, wish.version),
-                help: Some("name a tag or a commit; a branch would not stay what it is".to_owned()),
+                help: Some("write a tag or a commit; a branch can move".to_owned()),
             };
         }
         Remote::Missing => {
@@ -309,9 +309,9 @@ fn change(mut change: Change, wish: &Wish, found: &Found, before: Option<&str>) 
         }
         Remote::Later(steps) => {
             if !steps.is_empty() {
-                change.depend("git, or the repository,", steps);
+                change.depend("git or the repository", steps);
             }
-            Shown::Unknown("the remote cannot be asked yet".to_owned())
+            Shown::Unknown("the remote cannot answer yet".to_owned())
         }
     };
     Planned::change(change.property(PropertyChange::new("version", before.map(str::to_owned), after)))
@@ -383,7 +383,7 @@ impl Runner<'_> {
             Remote::Kept => return Ok(()),
             Remote::Missing | Remote::Later(_) => {
                 return Err(ApplyError::new(format!(
-                    "{} is not to be had from {}",
+                    "{} is not available from {}",
                     self.wish.version, self.wish.url
                 )));
             }

@@ -224,7 +224,7 @@ fn a_version_that_is_missing_and_a_folder_in_the_way_are_errors_of_the_plan() {
     assert!(why.ends_with("has no tag main"), "{why}");
     trial.write("/opt/app/file", "mine");
     let why = impossible(trial.plan("git", &checkout(origin.path(), &[])));
-    assert_eq!(why, "a directory that is no repository is in the way");
+    assert_eq!(why, "a directory that is not a repository is in the way");
 }
 
 #[test]

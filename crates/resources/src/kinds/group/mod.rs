@@ -44,7 +44,7 @@ impl Kind for Group {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("group", "A group of users: its number and its members")
+        KindSchema::new("group", "A group of users, with its number and its members")
             .details(
                 "Groups are those of the host's own files. With `members` the group has exactly these; without it \
                  membership is left to `groups` of the kind `user`. Members by their primary group are not counted.\n\n\
@@ -57,16 +57,16 @@ impl Kind for Group {
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("gid", Type::Int, "Numeric id; default: chosen by the host; files keep the old number").range(0, 4_294_967_293))
-            .param(Param::new("system", Type::Bool, "Create a new group as a system group").default(false))
-            .param(Param::list("members", Type::Name, "Exact list of its members; default: left alone"))
+            .param(Param::new("gid", Type::Int, "Numeric id; default: chosen by the host; existing files keep the old number").range(0, 4_294_967_293))
+            .param(Param::new("system", Type::Bool, "Create the group as a system group").default(false))
+            .param(Param::list("members", Type::Name, "Exact list of members; default: unchanged"))
             .whole_system()
             .example("A group", "group \"operators\"")
             .example(
-                "A group with a number, and with exactly these members",
+                "A group with a number and an exact list of members",
                 "user \"ada\"\nuser \"grace\"\ngroup \"dba\" gid=2100 {\n    members \"ada\" \"grace\"\n}",
             )
-            .example("A group that should not be there", "group \"games-night\" state=\"absent\"")
+            .example("A group to remove", "group \"games-night\" state=\"absent\"")
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
@@ -82,9 +82,7 @@ impl Kind for Group {
             account_names::check_name(params, "members", member);
         }
         if wish.absent && (wish.gid.is_some() || wish.members.is_some()) {
-            params.problem(ParamProblem::together(
-                "a group that should be absent has no number and no members",
-            ));
+            params.problem(ParamProblem::together("an absent group must have neither `gid` nor `members`"));
         }
         wish
     }
@@ -126,8 +124,8 @@ impl Kind for Group {
                 Planned::change(change)
             }
             (false, _) if found.remote => Planned::Impossible {
-                message: "it comes from the network and not from the host's files".to_owned(),
-                help: Some("change it where it comes from, or choose another name".to_owned()),
+                message: "it comes from the network, not from the files of the host".to_owned(),
+                help: Some("change it at its source, or choose another name".to_owned()),
             },
             (false, Seen::Known(group)) => update(wish, found, group),
             (false, _) => create(wish, found),
@@ -164,7 +162,7 @@ fn remove(wish: &Wish, found: &Found, group: &PlannedGroup) -> Planned {
     if let Some(user) = &found.primary_of {
         return Planned::Impossible {
             message: format!("it is the primary group of {user}"),
-            help: Some(format!("give {user} another `group` before, or remove the user")),
+            help: Some(format!("first give {user} another `group`, or remove the user")),
         };
     }
     if let Some(login) = loses(wish, found, group) {

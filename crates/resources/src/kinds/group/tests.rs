@@ -76,7 +76,7 @@ fn a_group_of_the_network_is_not_made_again_on_the_host() {
     let trial = host();
     trial.world().remote_group("staff", Group { gid: 9000, members: Vec::new() });
     let why = impossible(trial.plan("group", &params([("name", "staff".into())])));
-    assert_eq!(why, "it comes from the network and not from the host's files");
+    assert_eq!(why, "it comes from the network, not from the files of the host");
     trial.assert_in_sync("group", &absent("staff"));
 }
 

@@ -39,7 +39,7 @@ impl Kind for Hostname {
                 "The name takes effect at once and stays over a boot. `/etc/hosts` is not touched: where programs look \
                  the name up, a `line` there says what it means. Facts keep the old name until the next run.",
             )
-            .param(Param::new("name", Type::Hostname, "Name, without a domain or with it.").argument(0).required())
+            .param(Param::new("name", Type::Hostname, "Name, with or without a domain").argument(0).required())
             .example("A name", "hostname \"web1\"\nline \"/etc/hosts\" \"127.0.1.1 web1\" match=\"^127\\\\.0\\\\.1\\\\.1\\\\s\"")
             .whole_system()
     }

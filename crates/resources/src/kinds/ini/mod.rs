@@ -32,7 +32,7 @@ impl Kind for Ini {
     type Found = edited_file::Found;
 
     fn schema() -> KindSchema {
-        let mut schema = KindSchema::new("ini", "An option of a file of sections")
+        let mut schema = KindSchema::new("ini", "An option of an ini file")
             .details(
                 "A line of the option that is there already gets the new value and keeps its spaces around `=`; a new \
                  one goes to the end of the section, in the style of the options before it; a new section to the end of \
@@ -43,7 +43,7 @@ impl Kind for Ini {
             .param(Param::new("path", Type::Path, "File").argument(0).required())
             .param(Param::new("section", Type::Text, "Section, without brackets; empty for the lines before the first section").argument(1))
             .param(Param::new("option", Type::Text, "Option.").argument(2))
-            .param(Param::list("value", Type::Text, "Value; several for an option that occurs several times"))
+            .param(Param::list("value", Type::Text, "Value; several values for an option that occurs several times"))
             .param(
                 Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
@@ -58,7 +58,7 @@ impl Kind for Ini {
                 "directory \"/etc/mysql\"\nini \"/etc/mysql/shop.cnf\" \"mysqld\" \"max_connections\" value=\"200\"",
             )
             .example(
-                "Several values, and an option without one",
+                "An option with several values, and one without a value",
                 "ini \"/etc/app.ini\" \"hooks\" \"run\" { value \"first\" \"second\" }\nini \"/etc/app.ini\" \"main\" \"skip-cache\" allow-no-value=#true",
             )
     }
@@ -113,24 +113,24 @@ impl Kind for Ini {
 
 fn problems(params: &mut Reader<'_>, wish: &Wish, bare: bool) {
     if wish.section.contains(['\n', ']']) {
-        params.problem(ParamProblem::new("section", "holds a line end or a `]`"));
+        params.problem(ParamProblem::new("section", "must not contain a line end or a `]`"));
     }
     match wish.option.as_deref() {
         None if !wish.absent => params.problem(ParamProblem::new("option", "is missing")),
         None if wish.section.is_empty() => {
-            params.problem(ParamProblem::together("`section` or `option` must say what goes"));
+            params.problem(ParamProblem::together("an absent option must have `section` or `option`"));
         }
         Some(option) if option.trim() != option || option.is_empty() || option.contains(['\n', '=', '[']) => {
             params.problem(ParamProblem::new("option", format!("{option:?} is not the name of an option")));
         }
         Some(_) if !wish.absent && !bare && wish.values.is_empty() => {
-            let help = "write `allow-no-value=#true` for an option without one";
+            let help = "write `allow-no-value=#true` for an option without a value";
             params.problem(ParamProblem::new("value", "is missing").help(help));
         }
         _ => {}
     }
     if wish.values.iter().any(|value| value.expose().contains(&b'\n')) {
-        params.problem(ParamProblem::new("value", "holds a line end"));
+        params.problem(ParamProblem::new("value", "must not contain a line end"));
     }
 }
 

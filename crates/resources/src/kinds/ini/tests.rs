@@ -72,8 +72,8 @@ fn mistakes_are_found_before_the_host() {
     };
     check(ini("s", "", &["1"], &[]), "is missing");
     check(ini("s", "k", &[], &[]), "is missing");
-    check(ini("s]", "k", &["1"], &[]), "holds a line end or a `]`");
+    check(ini("s]", "k", &["1"], &[]), "must not contain a line end or a `]`");
     check(ini("s", "k=", &["1"], &[]), "not the name");
     check(ini("s", "k", &["a\nb"], &[]), "must be one line");
-    check(ini("", "", &[], &[("state", "absent".into())]), "must say what goes");
+    check(ini("", "", &[], &[("state", "absent".into())]), "must have `section` or `option`");
 }

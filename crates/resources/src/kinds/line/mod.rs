@@ -40,7 +40,7 @@ impl Kind for Line {
                  Several `line`s, `block`s and `ini`s share one file, also with a `file` that sets no content.",
             )
             .param(Param::new("path", Type::Path, "File").argument(0).required())
-            .param(Param::new("text", Type::Text, "Line, without its end").argument(1))
+            .param(Param::new("text", Type::Text, "Text of the line, without its line end").argument(1))
             .param(
                 Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
@@ -51,11 +51,11 @@ impl Kind for Line {
         schema.params.extend(edited_file::params());
         schema
             .example(
-                "A name for an address",
+                "A host name for an address",
                 "line \"/etc/hosts\" \"192.0.2.7 db.internal\" match=\"\\\\sdb\\\\.internal$\"",
             )
             .example(
-                "A line in its place, and one that goes",
+                "A line at its position, and a line to remove",
                 "file \"/etc/app.conf\"\nline \"/etc/app.conf\" \"[main]\"\nline \"/etc/app.conf\" \"level = 3\" match=\"^level\\\\s*=\" insert-after=\"^\\\\[main\\\\]\"\nline \"/etc/app.conf\" state=\"absent\" match=\"^debug\"",
             )
     }
@@ -120,15 +120,15 @@ fn problems(params: &mut Reader<'_>, wish: &Wish) {
     match &wish.text {
         None if !wish.absent => params.problem(ParamProblem::new("text", "is missing")),
         None if !params.has("match") => {
-            params.problem(ParamProblem::together("`text` or `match` must say which line goes"));
+            params.problem(ParamProblem::together("an absent line must have `text` or `match`"));
         }
         Some(text) if text.expose().contains(&b'\n') => {
-            let help = "`block` keeps several lines";
-            params.problem(ParamProblem::new("text", "holds more than one line").help(help));
+            let help = "write a `block` for several lines";
+            params.problem(ParamProblem::new("text", "must be one line").help(help));
         }
         Some(text) if text.is_secret() && !params.has("match") => {
-            let help = "say with `match` which line it is";
-            params.problem(ParamProblem::new("text", "is a secret and cannot name the line").help(help));
+            let help = "set `match` to find the line";
+            params.problem(ParamProblem::new("text", "must not be a secret without `match`").help(help));
         }
         _ => {}
     }

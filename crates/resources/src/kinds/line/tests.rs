@@ -132,8 +132,8 @@ fn mistakes_are_found_before_the_host() {
         assert!(problems.iter().any(|problem| problem.message.contains(expected)), "{problems:?}");
     };
     check(line("", &[]), "is missing");
-    check(line("", &[("state", "absent")]), "must say which line");
-    check(line("a\nb", &[]), "more than one line");
+    check(line("", &[("state", "absent")]), "must have `text` or `match`");
+    check(line("a\nb", &[]), "must be one line");
     check(line("a", &[("match", "(")]), "not a regular expression");
     check(line("a", &[("insert-after", "a"), ("insert-before", "b")]), "not both");
 }

@@ -94,11 +94,11 @@ impl Kind for Link {
             )
             .param(Param { doc: format!("{} (of the link itself)", owner.doc), ..owner })
             .param(Param { doc: format!("{} (of the link itself)", group.doc), ..group })
-            .param(Param::new("among", Type::Path, "Directory of releases, kept by `retention`; `to` is then one of them that was in use, by its name or version"))
-            .param(Param::new("replace", Type::Bool, "Replace a file in the way by the link").default(false))
+            .param(Param::new("among", Type::Path, "Directory of releases, kept by `retention`; `to` is then the name or version of a release that was in use"))
+            .param(Param::new("replace", Type::Bool, "Replace a file at the path with the link").default(false))
             .param(Param::new("parents", Type::Bool, "Create missing directories above it, with its owner and mode 0755").default(false))
-            .example("The release in use", "directory \"/srv/app\"\nlink \"/srv/app/current\" to=\"releases/42\"")
-            .example("A link that should not be there", "link \"/etc/nginx-old\" state=\"absent\"")
+            .example("A link to the release in use", "directory \"/srv/app\"\nlink \"/srv/app/current\" to=\"releases/42\"")
+            .example("A link to remove", "link \"/etc/nginx-old\" state=\"absent\"")
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
@@ -117,10 +117,11 @@ impl Kind for Link {
         };
         let length = wish.to.as_os_str().len();
         if !wish.absent && (length == 0 || length > 4095 || wish.to.to_string_lossy().contains('\0')) {
-            params.problem(ParamProblem::new("to", if length == 0 { "is missing" } else { "is not a path" }));
+            params
+                .problem(ParamProblem::new("to", if length == 0 { "is missing" } else { "must be a path" }));
         }
         if wish.among.is_some() && wish.to.file_name() != Some(wish.to.as_os_str()) {
-            params.problem(ParamProblem::new("to", "is not the name of one of the releases"));
+            params.problem(ParamProblem::new("to", "must be the name or version of a release"));
         }
         wish
     }
@@ -227,7 +228,7 @@ fn present(wish: &Wish, found: &Found, place: &Place, to: &Path) -> Planned {
             }
             change.properties.extend(found.asked.changes(place));
             if change.properties.is_empty() {
-                return Planned::InSync("it leads where it should".to_owned());
+                return Planned::InSync("it leads to its target".to_owned());
             }
             Planned::change(change)
         }

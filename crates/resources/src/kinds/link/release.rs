@@ -41,16 +41,16 @@ fn choose<'u>(used: &'u [PathBuf], asked: &str, releases: &Path) -> Result<&'u P
     match fitting[..] {
         [one] => Ok(one),
         [] if used.is_empty() => Err(Missing {
-            message: format!("no release in {place} was in use yet"),
-            help: "release one first; only what has answered is gone back to".to_owned(),
+            message: format!("no release in {place} has been in use"),
+            help: "apply a release first; a rollback needs a release that was in use".to_owned(),
         }),
         [] => Err(Missing {
-            message: format!("no release {asked} in {place} was in use"),
-            help: format!("these were: {}", list(&used.iter().collect::<Vec<_>>())),
+            message: format!("no release {asked} in {place} has been in use"),
+            help: format!("known releases: {}", list(&used.iter().collect::<Vec<_>>())),
         }),
         _ => Err(Missing {
-            message: format!("{asked} may be more than one release in {place}"),
-            help: format!("name one of them in full: {}", list(&fitting)),
+            message: format!("{asked} matches more than one release in {place}"),
+            help: format!("write the full name of one: {}", list(&fitting)),
         }),
     }
 }
@@ -111,13 +111,13 @@ mod tests {
             let Planned::Impossible { message, help } = planned else { panic!("{asked}: {planned:?}") };
             assert_eq!((message.as_str(), help.as_deref()), (expected, Some(offered)), "{asked}");
         };
-        let never = "no release shop-2.0 in /srv/releases was in use";
-        check(&["a", "b"], "shop-2.0", never, "these were: b, a");
-        let none = "no release in /srv/releases was in use yet";
-        check(&[], "shop-2.0", none, "release one first; only what has answered is gone back to");
+        let never = "no release shop-2.0 in /srv/releases has been in use";
+        check(&["a", "b"], "shop-2.0", never, "known releases: b, a");
+        let none = "no release in /srv/releases has been in use";
+        check(&[], "shop-2.0", none, "apply a release first; a rollback needs a release that was in use");
         let two = ["shop-1.0-11111111", "shop-1.0-22222222"];
-        let named = "name one of them in full: shop-1.0-22222222, shop-1.0-11111111";
-        check(&two, "1.0", "1.0 may be more than one release in /srv/releases", named);
+        let named = "write the full name of one: shop-1.0-22222222, shop-1.0-11111111";
+        check(&two, "1.0", "1.0 matches more than one release in /srv/releases", named);
     }
 
     #[test]

@@ -200,7 +200,7 @@ fn layer(
     let back = if by_line { Some(on(&["mount"], at)) } else { again(mounts, mounted, at) };
     let in_memory = is_in_memory(&mounted.fstype) && mounts.elsewhere(mounted).is_none();
     let lost = match &back {
-        _ if in_memory => Some("what is in it is in memory alone, and is lost"),
+        _ if in_memory => Some("its content is in memory only, and is lost"),
         None => Some("the kernel does not tell how it was mounted"),
         Some(_) => None,
     };

@@ -77,7 +77,7 @@ impl Kind for Mount {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("mount", "A file system: its line in /etc/fstab, and whether it is mounted")
+        KindSchema::new("mount", "A mounted file system and its line in /etc/fstab")
             .details(
                 "`mounted` keeps the line and the mount, `present` the line alone, `unmounted` the line without the \
                  mount, `absent` neither. The rest of /etc/fstab keeps its bytes. A second line for the same place goes.\n\n\
@@ -99,7 +99,7 @@ impl Kind for Mount {
             )
             .param(Param::new("path", Type::Path, "Mount point; swap (`none`) is not a mount").argument(0).required())
             .param(Param::new("source", Type::Text, "Source: a device, `UUID=…`, `host:/share`, a directory or a file for `bind`, `tmpfs`"))
-            .param(Param::new("fstype", Type::Name, "Type of the file system; `none` with the option `bind`.").default("auto"))
+            .param(Param::new("fstype", Type::Name, "Type of the file system; `none` with the option `bind`").default("auto"))
             .param(Param::list("options", Type::Text, "Options; default: `defaults`"))
             .param(
                 Param::new("state", Type::Text, "Wanted state")
@@ -107,9 +107,9 @@ impl Kind for Mount {
                     .default("mounted"),
             )
             .param(Param::new("dump", Type::Int, "Fifth field of the line, for dump(8).").range(0, 1).default(0))
-            .param(Param::new("pass", Type::Int, "Sixth field of the line, for fsck(8): the turn of its check, 0 for never").range(0, 9).default(0))
+            .param(Param::new("pass", Type::Int, "Sixth field of the line, for fsck(8): the order of its check; 0 for never").range(0, 9).default(0))
             .example("A file system in memory", "mount \"/srv/cache\" source=\"tmpfs\" fstype=\"tmpfs\" {\n    options \"size=16m\" \"nosuid\" \"nodev\"\n}")
-            .example("A line that should not be there", "mount \"/mnt/old\" state=\"absent\"")
+            .example("A line to remove", "mount \"/mnt/old\" state=\"absent\"")
             .whole_system()
     }
 
@@ -137,7 +137,7 @@ impl Kind for Mount {
             ));
         }
         if options.iter().any(bad) {
-            params.problem(ParamProblem::new("options", "an option holds a blank or a line end"));
+            params.problem(ParamProblem::new("options", "an option must not contain a blank or a line end"));
         }
         let fstype = params.text("fstype").unwrap_or_else(|| "auto".to_owned());
         let number = |number: Option<i64>| u8::try_from(number.unwrap_or(0)).unwrap_or(0);
@@ -156,7 +156,8 @@ impl Kind for Mount {
 
     fn warnings(wish: &Wish) -> Vec<ParamProblem> {
         let message = "every user of the host can read the secret in /etc/fstab";
-        let help = "write it into a `file` of mode 0600, and name that: `credentials=/root/share`";
+        let help =
+            "write it into a `file` of mode 0600, and write the path of that file: `credentials=/root/share`";
         let is_secret = edited_file::Part::target(&wish.line).secret;
         is_secret.then(|| ParamProblem::new("options", message).help(help)).into_iter().collect()
     }
@@ -194,8 +195,8 @@ impl Kind for Mount {
     fn plan(wish: &Wish, found: &Found) -> Planned {
         if let Some(unit) = &found.overridden {
             return Planned::Impossible {
-                message: format!("{} outdoes the line in /etc/fstab", unit.display()),
-                help: Some("remove it, or keep the mount with that unit alone".to_owned()),
+                message: format!("{} overrides the line in /etc/fstab", unit.display()),
+                help: Some("remove it, or remove this `mount`".to_owned()),
             };
         }
         let planned = edited_file::plan(&wish.line, &found.file);
@@ -208,7 +209,7 @@ impl Kind for Mount {
                     wish.path.display(),
                     below.display()
                 ),
-                help: Some(format!("unmount that before: `mount \"{}\" state=\"absent\"`", below.display())),
+                help: Some(format!("unmount it first: `mount \"{}\" state=\"absent\"`", below.display())),
             };
         }
         let planned = match live_change(wish, found, deed, kept) {

@@ -33,7 +33,7 @@ pub(super) fn observe(view: &View<'_>, path: &Path, file: bool) -> Result<Point,
     Ok(match view.followed(&view.resolved(path)?)? {
         Seen::Known((_, place)) if place.sort == Sort::Folder => {
             let what = format!("a file at {}", path.display());
-            let help = Some("the source is a file, and a folder is there".to_owned());
+            let help = Some("the source is a file, but the mount point is a folder".to_owned());
             Point { made: Made::Nothing, need: Need::Absent { what, help } }
         }
         Seen::Known(_) => Point { made: Made::Nothing, need: Need::Met },

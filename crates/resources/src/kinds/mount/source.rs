@@ -117,14 +117,15 @@ impl Source {
         let mut needs = Vec::new();
         if let Some(path) = self.path() {
             let (what, help) = match self {
-                Self::Device(_, name) => {
-                    (format!("the device {name}"), "see what there is with `lsblk --fs`")
-                }
+                Self::Device(_, name) => (format!("the device {name}"), "list the devices with `lsblk --fs`"),
                 Self::Bind(_) => (
                     format!("the source {}", path.display()),
-                    "declare the `directory`, the `file` or the `mount` that brings it, before this one",
+                    "before it, declare the `directory`, the `file` or the `mount` that creates it",
                 ),
-                _ => (format!("the file {}", path.display()), "declare what brings it, before this one"),
+                _ => (
+                    format!("the file {}", path.display()),
+                    "before it, declare the resource that creates the file",
+                ),
             };
             needs.push(Need::of(view.followed(&view.resolved(path)?)?, what, || help.to_owned()));
         }

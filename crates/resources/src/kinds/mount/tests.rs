@@ -138,10 +138,10 @@ fn a_unit_that_outdoes_the_line_is_named() {
     assert!(matches!(trial.plan("mount", &cache(&[])), Planned::Change(_)));
     trial.write("/etc/systemd/system/srv-cache.mount.d/what.conf", "[Mount]\nOptions = ro\n");
     let why = impossible(trial.plan("mount", &cache(&[])));
-    assert_eq!(why, "/etc/systemd/system/srv-cache.mount.d/what.conf outdoes the line in /etc/fstab");
+    assert_eq!(why, "/etc/systemd/system/srv-cache.mount.d/what.conf overrides the line in /etc/fstab");
     trial.write("/etc/systemd/system/srv-cache.mount", "[Mount]\n");
     let why = impossible(trial.plan("mount", &cache(&[("state", "present".into())])));
-    assert_eq!(why, "/etc/systemd/system/srv-cache.mount outdoes the line in /etc/fstab");
+    assert_eq!(why, "/etc/systemd/system/srv-cache.mount overrides the line in /etc/fstab");
 }
 
 #[test]

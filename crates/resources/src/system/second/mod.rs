@@ -134,7 +134,7 @@ mod tests {
         raw.set("raw", Value::Rows(vec![rule]));
         for foreign in [own, raw] {
             let failure = trial.failure("firewall-policy", &foreign);
-            assert_eq!(failure, "`rules` and `raw` are in the words of nftables, and this host has gate");
+            assert_eq!(failure, "`rules` and `raw` need nftables, but this host has gate");
         }
         let absent = params([("name", "converge".into()), ("state", "absent".into())]);
         let gone = change(trial.plan("firewall-policy", &absent));
