@@ -411,7 +411,7 @@ mod tests {
         let check = |message: &str, sentence: &str| {
             assert_eq!(ParamProblem::new("content", message).sentence(), sentence);
         };
-        check("goes with `version` alone", "`content` goes with `version` alone");
+        check("must not be set without `version`", "`content` must not be set without `version`");
         check("cannot be a secret", "`content` cannot be a secret");
         check("\"x\" cannot be the name of a job", "\"x\" cannot be the name of a job");
         check("there is no such owner", "there is no such owner");

@@ -236,11 +236,11 @@ fn a_policy_that_does_not_let_in_its_own_run_is_warned_of() {
     check(&typed(vec![rule("80")]), Some(shut));
     let mut raw = typed(vec![rule("80")]);
     raw.set("raw", Value::Rows(vec![row([("rule", word("tcp dport 22 accept"))])]));
-    let only_raw = "only raw rules, which Converge does not read, may let in 10.0.0.9, where this run comes from, at \
-                    port 22";
+    let only_raw = "only raw rules, which Converge does not read, may let in this run from 10.0.0.9 at port \
+                    22";
     check(&raw, Some(only_raw));
-    let own = "Converge does not read rules in the syntax of nftables: they may not let in 10.0.0.9, where this run comes \
-               from, at port 22";
+    let own = "Converge does not read rules in the syntax of nftables: they may not let in this run from \
+               10.0.0.9 at port 22";
     check(&policy(SSH), Some(own));
 }
 

@@ -191,7 +191,7 @@ fn update(wish: &Wish, found: &Found, group: &PlannedGroup) -> Planned {
     }
     if members_differ(wish, group) {
         if let Some(login) = loses(wish, found, group) {
-            return locks_out(login, &format!("taking {login} out of the group {}", wish.name));
+            return locks_out(login, &format!("removing {login} from the group {}", wish.name));
         }
         let before = group.members.as_deref().map_or_else(unknown, |members| Shown::Text(shown(members)));
         let after = shown(wish.members.as_deref().unwrap_or_default());

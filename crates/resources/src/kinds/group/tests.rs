@@ -47,7 +47,7 @@ fn what_cannot_be_is_said() {
     let what = "would lock out ada, whose login this run uses";
     check(&absent("sudo"), &format!("removing the group sudo {what}"));
     let others = params([("name", "sudo".into()), ("members", list(&["bob"]))]);
-    check(&others, &format!("taking ada out of the group sudo {what}"));
+    check(&others, &format!("removing ada from the group sudo {what}"));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Kind for Package {
                 Param::new(
                     "name",
                     Type::Name,
-                    "Name, as the package manager knows it: `postgresql-15`, `libc6:i386`.",
+                    "Name in the package manager: `postgresql-15`, `libc6:i386`",
                 )
                 .argument(0)
                 .required(),
@@ -69,7 +69,7 @@ impl Kind for Package {
                 Param::new(
                     "state",
                     Type::Text,
-                    "Wanted state; `latest` keeps it at the newest version that the lists offer",
+                    "Wanted state; `latest` keeps the newest version in the package lists",
                 )
                 .one_of(&["present", "latest", "absent"])
                 .default("present"),
@@ -82,29 +82,29 @@ impl Kind for Package {
             .param(Param::new(
                 "hold",
                 Type::Bool,
-                "Hold it at its version, so that only Converge changes it; default: left alone",
+                "Hold the package at its version, so that only Converge changes it; default: unchanged",
             ))
             .param(Param::new(
                 "recommends",
                 Type::Bool,
-                "Install recommended packages; default: as the package manager is configured",
+                "Install recommended packages; default: the setting of the package manager",
             ))
             .param(
-                Param::new("allow-downgrade", Type::Bool, "Allow `version` to replace a newer one")
+                Param::new("allow-downgrade", Type::Bool, "Allow `version` to replace a newer version")
                     .default(false),
             )
             .param(
                 Param::new(
                     "purge",
                     Type::Bool,
-                    "Remove its configuration, too, even if an earlier removal left it",
+                    "Also remove its configuration, even if an earlier removal left it",
                 )
                 .default(false),
             )
             .param(Param::new(
                 "refresh",
                 Type::Duration,
-                "Maximum age of the package lists; older lists are fetched before an installation",
+                "Maximum age of the package lists; an installation first updates older lists",
             ))
             .param(Param::list(
                 "brings",
@@ -113,9 +113,9 @@ impl Kind for Package {
             ))
             .example("A package", "package \"curl\"")
             .example("A version, held", "package \"rsync\" version=\"3.*\" hold=#true recommends=#false")
-            .example("The newest version on offer", "package \"ca-certificates\" state=\"latest\"")
-            .example("What comes with it, so that later steps are planned for certain", "package \"nginx\" {\n    brings \"/etc/nginx\" \"nginx.service\"\n}")
-            .example("A package that should not be there", "package \"telnet\" state=\"absent\" purge=#true")
+            .example("The newest available version", "package \"ca-certificates\" state=\"latest\"")
+            .example("A package with its paths and units, for an exact plan of later steps", "package \"nginx\" {\n    brings \"/etc/nginx\" \"nginx.service\"\n}")
+            .example("A package to remove", "package \"telnet\" state=\"absent\" purge=#true")
             .whole_system()
     }
 
@@ -237,13 +237,13 @@ fn goal(params: &mut Reader<'_>) -> PackageGoal {
     let purge = params.flag("purge").unwrap_or(false);
     let mut refuse = |param: &str, why: &str| params.problem(ParamProblem::new(param, why));
     if version.is_some() && state != State::Present {
-        refuse("version", "goes with `state=\"present\"` alone");
+        refuse("version", "must not be set without `state=\"present\"`");
     }
     if version.as_ref().is_some_and(|version| !is_version(version)) {
-        refuse("version", "is not a version");
+        refuse("version", "must be a version");
     }
     if purge && state != State::Absent {
-        refuse("purge", "goes with `state=\"absent\"` alone");
+        refuse("purge", "must not be set without `state=\"absent\"`");
     }
     if state == State::Absent {
         for param in ["hold", "recommends", "refresh", "brings"]
@@ -251,11 +251,11 @@ fn goal(params: &mut Reader<'_>) -> PackageGoal {
             .filter(|name| params.has(name))
             .collect::<Vec<_>>()
         {
-            params.problem(ParamProblem::new(param, "makes no sense for a package that should be absent"));
+            params.problem(ParamProblem::new(param, "must not be set for an absent package"));
         }
     }
     if params.flag("allow-downgrade") == Some(true) && version.is_none() {
-        params.problem(ParamProblem::new("allow-downgrade", "goes with `version` alone"));
+        params.problem(ParamProblem::new("allow-downgrade", "must not be set without `version`"));
     }
     match (state, version) {
         (State::Absent, _) => PackageGoal::Absent { purge },
@@ -271,8 +271,8 @@ fn brings(params: &mut Reader<'_>) -> Vec<Brought> {
         match Brought::read(&text) {
             Some(what) => brings.push(what),
             None => params.problem(
-                ParamProblem::new("brings", format!("{text:?} is nothing that a package can be said to bring"))
-                    .help("write a path, a unit, a user or a group: `/etc/nginx`, `nginx.service`, `user[postgres]`, `group[adm]`"),
+                ParamProblem::new("brings", format!("{text:?} must be a path, a unit, a user or a group"))
+                    .help("write one of `/etc/nginx`, `nginx.service`, `user[postgres]`, `group[adm]`"),
             ),
         }
     }

@@ -27,12 +27,12 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 fn unable(wish: &Wish, found: &Found) -> Option<Planned> {
     let manager = found.manager;
     if !(manager.is_name)(&wish.name) {
-        let message = format!("{} has no packages with names like {:?}", manager.name, wish.name);
+        let message = format!("{} does not accept the package name {:?}", manager.name, wish.name);
         return Some(Planned::impossible(message));
     }
     let lacks = lacking(wish, manager.features)?;
     let (what, param) = lacks;
-    let help = format!("leave `{param}` out, or write `when` for the hosts that can");
+    let help = format!("leave `{param}` out, or limit it with `when` to hosts that support it");
     Some(Planned::Impossible { message: format!("{} cannot {what}", manager.name), help: Some(help) })
 }
 
@@ -99,9 +99,12 @@ fn present(wish: &Wish, found: &Found, installed: &Installed) -> Planned {
         return held(installed);
     }
     if moves && is_downgrade(wish, found) && !wish.downgrade {
-        let help = "write `allow-downgrade=#true` if the older version is wanted".to_owned();
+        let help = "write `allow-downgrade=#true` to install the older version".to_owned();
         return Planned::Impossible {
-            message: format!("version {} is installed, which is newer than what is asked", installed.version),
+            message: format!(
+                "version {} is installed, which is newer than the wanted version",
+                installed.version
+            ),
             help: Some(help),
         };
     }
@@ -138,7 +141,7 @@ fn complete(wish: &Wish, found: &Found, mut change: Change) -> Planned {
     if let Some(why) = stale(wish, found) {
         change.properties.push(PropertyChange::new("lists", why, "updated"));
         if found.sources_change {
-            change.depend("what the lists will say", &[]);
+            change.depend("updated lists", &[]);
         }
     }
     repair(found, &mut change);
@@ -159,7 +162,7 @@ fn held(installed: &Installed) -> Planned {
     Planned::Impossible {
         message: format!("it is held at version {}", installed.version),
         help: Some(
-            "write `hold=#true` to move it and keep it held, or `hold=#false` to let it go".to_owned(),
+            "write `hold=#true` to change it and keep it held, or `hold=#false` to release it".to_owned(),
         ),
     }
 }

@@ -139,7 +139,7 @@ fn a_version_may_be_a_pattern_and_goes_down_only_on_request() {
     check(&version("2.2"), &found(installed("1.4"), Some("2.1")), again);
     let mut down = found(installed("3"), Some("2"));
     down.order = Some(std::cmp::Ordering::Greater);
-    check(&version("2"), &down, "version 3 is installed, which is newer than what is asked");
+    check(&version("2"), &down, "version 3 is installed, which is newer than the wanted version");
     check(&Wish { downgrade: true, ..version("2") }, &down, "Update version 3 -> 2");
 }
 
@@ -338,7 +338,7 @@ fn mistakes_are_gathered() {
 fn a_name_that_the_manager_of_the_host_cannot_have_is_refused_by_the_plan() {
     let present = |name: &str| Wish { name: name.into(), ..wish(PackageGoal::Present) };
     for name in ["sudo-", "NetworkManager", "a:", "a:I386", "a:-x"] {
-        let expected = format!("trial has no packages with names like {name:?}");
+        let expected = format!("trial does not accept the package name {name:?}");
         check(&present(name), &found(Seen::Absent, Some("1")), &expected);
     }
     check(&present("libc6:kfreebsd-amd64"), &found(installed("1"), None), "in sync");
@@ -373,7 +373,7 @@ fn an_installed_version_is_held_against_what_is_asked_and_what_is_on_offer() {
     assert_eq!(line(&change(trial.plan(KIND, &version("2.*")))), "Update version 1.4 -> ?");
     assert_eq!(line(&change(trial.plan(KIND, &version("2.1")))), "Update version 1.4 -> 2.1");
     let older = impossible(trial.plan(KIND, &version("1.2")));
-    assert_eq!(older, "version 1.4 is installed, which is newer than what is asked");
+    assert_eq!(older, "version 1.4 is installed, which is newer than the wanted version");
 }
 
 #[test]

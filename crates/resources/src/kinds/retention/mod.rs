@@ -43,13 +43,13 @@ impl Kind for Retention {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("retention", "How many releases are kept")
+        KindSchema::new("retention", "Cleanup of old releases")
             .details(
                 "Of the directories in the folder, those stay that were in use last, and then the newest; the others are \
                  removed for good. The one that `current` leads to always stays, and so does the one before it, to which \
                  one would go back. Which were in use is noted on the host.",
             )
-            .param(Param::new("path", Type::Path, "Folder that holds the releases.").argument(0).required())
+            .param(Param::new("path", Type::Path, "Folder of the releases").argument(0).required())
             .param(Param::new("current", Type::Path, "Link to the release in use").required())
             .param(Param::new("keep", Type::Int, "Number of releases to keep").range(1, 1000).default(5))
             .example(
@@ -65,7 +65,7 @@ impl Kind for Retention {
             keep: params.number("keep").and_then(|keep| keep.try_into().ok()).unwrap_or(5),
         };
         if wish.current.starts_with(&wish.path) {
-            params.problem(ParamProblem::new("current", "is in the folder that it leads into"));
+            params.problem(ParamProblem::new("current", "must not be in the folder of the releases"));
         }
         wish
     }
@@ -97,7 +97,7 @@ impl Kind for Retention {
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
         let Some(current) = &found.current else {
-            return Planned::InSync("none of them is in use".to_owned());
+            return Planned::InSync("no release is in use".to_owned());
         };
         let mut change = Change::new(Verb::Update);
         if found.noted.first() != Some(current) {
@@ -108,10 +108,10 @@ impl Kind for Retention {
         for name in found.surplus(wish) {
             change =
                 change.property(PropertyChange::new(&printable(name.as_os_str()), "kept", Shown::Absent));
-            change.irreversible = Some("what is removed is not kept".to_owned());
+            change.irreversible = Some("removed releases are not kept".to_owned());
         }
         if change.properties.is_empty() {
-            return Planned::InSync("no more than asked are there".to_owned());
+            return Planned::InSync("there are no more releases than asked".to_owned());
         }
         Planned::change(change)
     }

@@ -165,7 +165,7 @@ mod tests {
         let file = "/etc/systemd/system/app.service";
         trial.write(file, "[Service]\nExecStart=/bin/true\n");
         let why = impossible(mask(&trial));
-        assert_eq!(why, format!("app.service cannot be masked: {file} is in the way of the link"));
+        assert_eq!(why, format!("app.service cannot be masked: {file} is in place of the link"));
         let gone = vec![Effect::Path(file.into(), None)];
         assert!(matches!(trial.plan_after(gone, "service", &wish), Planned::Change(_)));
         std::fs::remove_file(trial.at(file)).unwrap();

@@ -43,7 +43,7 @@ impl Kind for Service {
     type Found = plan::Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("service", "A service: whether it runs, and whether it is started at boot")
+        KindSchema::new("service", "A service: its state now and at boot")
             .details(
                 "A name without a type is a service: `nginx` is `nginx.service`; `backup.timer`, `docker.socket` and \
                  instances like `postgresql@15-main` serve as well. What is not written is left as it is.\n\n\
@@ -60,31 +60,31 @@ impl Kind for Service {
                  before it. The failure shows the last answer and the journal. A look alone asks nothing: a plan, and a \
                  run that changes nothing, do not notice a service that runs and does not answer.",
             )
-            .param(Param::new("name", Type::Name, "Unit, with or without its type.").argument(0).required())
-            .param(Param::new("running", Type::Bool, "Run it"))
-            .param(Param::new("enabled", Type::Bool, "Start it at boot"))
-            .param(Param::new("masked", Type::Bool, "Make it impossible to start, even by hand; a unit file in /etc/systemd/system is an error of the plan"))
+            .param(Param::new("name", Type::Name, "Unit, with or without its type").argument(0).required())
+            .param(Param::new("running", Type::Bool, "Run the service"))
+            .param(Param::new("enabled", Type::Bool, "Start the service at boot"))
+            .param(Param::new("masked", Type::Bool, "Prevent every start, even by hand; a unit file in /etc/systemd/system is an error of the plan"))
             .param(
                 Param::new("on-notify", Type::Text, "Action if a resource notifies it")
                     .one_of(&["restart", "reload"])
                     .default("restart"),
             )
             .param(
-                Param::new("settle", Type::Duration, "Time for which it must stay up after a start or notification")
+                Param::new("settle", Type::Duration, "Time that the service must stay up after a start or notification")
                     .range(0, 600_000)
                     .default(2000),
             )
             .params(probe::params())
-            .example("A service that runs now and after a boot", "package \"cron\"\nservice \"cron\" running=#true enabled=#true")
+            .example("A service that runs now and after each boot", "package \"cron\"\nservice \"cron\" running=#true enabled=#true")
             .example(
                 "A service that reloads when its configuration changes",
                 "package \"rsyslog\"\nfile \"/etc/rsyslog.d/10-quiet.conf\" notify=\"service[rsyslog]\" {\n    content \"mail.* stop\"\n}\nservice \"rsyslog\" running=#true on-notify=\"restart\"",
             )
             .example(
-                "A service that must answer, or what changed it is put back",
+                "A service that must answer; if it does not, the change is put back",
                 "package \"nginx-light\"\nfile \"/var/www/html/health\" notify=\"service[nginx]:reload\" {\n    content \"well\"\n}\nservice \"nginx\" running=#true {\n    probe \"127.0.0.1:80\"\n    probe-path \"/health\"\n    probe-timeout \"10s\"\n}",
             )
-            .example("A unit that nobody can start", "service \"systemd-timesyncd\" masked=#true running=#false")
+            .example("A unit that cannot start", "service \"systemd-timesyncd\" masked=#true running=#false")
             .whole_system()
             .notifiable()
     }
@@ -104,16 +104,16 @@ impl Kind for Service {
             params
                 .problem(ParamProblem::new("name", format!("{:?} cannot be the name of a unit", wish.unit)));
         } else if wish.unit.contains("@.") && wish.running.is_some() {
-            let help = "name an instance of it, like `app@one`";
-            params.problem(ParamProblem::new("running", "makes no sense for a template").help(help));
+            let help = "write the name of an instance: `app@one`";
+            params.problem(ParamProblem::new("running", "must not be set for a template").help(help));
         }
         if wish.probe.is_some() && wish.running == Some(false) {
-            params.problem(ParamProblem::new("probe", "makes no sense for a service that should not run"));
+            params.problem(ParamProblem::new("probe", "must not be set with `running=#false`"));
         }
         if wish.masked == Some(true) {
             for (name, wanted) in [("running", wish.running), ("enabled", wish.enabled)] {
                 if wanted == Some(true) {
-                    params.problem(ParamProblem::new(name, "cannot be true for a masked unit"));
+                    params.problem(ParamProblem::new(name, "must not be true for a masked unit"));
                 }
             }
         }

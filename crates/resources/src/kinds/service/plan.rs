@@ -70,7 +70,7 @@ impl Found {
 
     fn flaw(&self, state: &UnitState, settle: Duration) -> Option<String> {
         if state.revived.is_some_and(|since| since < settle) {
-            return Some("it ends and is started again".to_owned());
+            return Some("it ends and systemd starts it again".to_owned());
         }
         let (part, active) = self.parts.iter().find(|(_, active)| *active != Active::Active)?;
         let how = if *active == Active::Failed { "failed" } else { "does not run" };
@@ -93,10 +93,9 @@ impl Running {
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     if let Some(file) = &found.in_the_way {
         return Planned::Impossible {
-            message: format!("{} cannot be masked: {} is in the way of the link", wish.unit, file.display()),
+            message: format!("{} cannot be masked: {} is in place of the link", wish.unit, file.display()),
             help: Some(format!(
-                "remove the file before (`systemd-unit \"{}\" state=\"absent\"`); or leave `masked` out: \
-                 `running=#false enabled=#false` is enough for a unit of your own",
+                "first remove the file (`systemd-unit \"{}\" state=\"absent\"`); or leave `masked` out: `running=#false enabled=#false` is enough for your own unit",
                 wish.unit
             )),
         };
@@ -137,15 +136,15 @@ fn obstacle(wish: &Wish, state: &UnitState) -> Option<(String, &'static str)> {
         && wish.masked.is_none()
         && (wish.running == Some(true) || wish.enabled == Some(true))
     {
-        return Some((format!("{unit} is masked"), "write `masked=#false` if that is to end"));
+        return Some((format!("{unit} is masked"), "write `masked=#false` to unmask it"));
     }
     match (wish.enabled, state.enabled) {
         (Some(true), Enabled::Static) if state.load != Load::Masked => Some((
             format!("{unit} cannot be enabled: it has no [Install] section"),
-            "leave `enabled` out, or enable the timer or socket that starts it",
+            "leave `enabled` out, or enable the timer or socket that starts the service",
         )),
         (Some(false), Enabled::Always) => Some((
-            format!("{unit} cannot be disabled: its package has it started"),
+            format!("{unit} cannot be disabled: its package always starts it"),
             "write `masked=#true` if it must never run",
         )),
         _ => None,
@@ -172,7 +171,7 @@ fn known(wish: &Wish, found: &Found, state: &UnitState) -> Planned {
         _ => {}
     }
     if change.properties.is_empty() {
-        let unread = if state.stale { "; systemd has not read its unit files as they are now" } else { "" };
+        let unread = if state.stale { "; systemd has not read the changed unit files yet" } else { "" };
         return Planned::InSync(in_sync(wish) + unread);
     }
     Planned::change(change)
@@ -199,7 +198,7 @@ fn in_sync(wish: &Wish) -> String {
     ];
     let said: Vec<_> =
         said.into_iter().filter_map(|(wanted, yes, no)| Some(if wanted? { yes } else { no })).collect();
-    if said.is_empty() { "nothing is asked of it but notifications".to_owned() } else { said.join(", ") }
+    if said.is_empty() { "the service only waits for notifications".to_owned() } else { said.join(", ") }
 }
 
 const fn word(yes: bool) -> &'static str {
@@ -266,7 +265,7 @@ mod tests {
         use Enabled::{Always, No, Yes};
         check(wish(Some(true), Some(true), None), state(Up, Yes), "it runs, it is enabled");
         let stale = UnitState { stale: true, ..state(Up, Yes) };
-        let unread = "it runs; systemd has not read its unit files as they are now";
+        let unread = "it runs; systemd has not read the changed unit files yet";
         check(wish(Some(true), None, None), stale, unread);
         check(wish(Some(true), Some(true), None), state(Inactive, Yes), "running no -> yes");
         check(wish(Some(true), None, None), state(Failed, No), "running no: failed -> yes");
@@ -275,9 +274,9 @@ mod tests {
         check(wish(Some(false), Some(false), None), state(Up, Yes), "enabled yes -> no; running yes -> no");
         check(wish(None, Some(true), None), state(Inactive, Always), "it is enabled");
         check(wish(None, None, Some(true)), state(Up, Yes), "masked no -> yes");
-        check(wish(None, None, None), state(Failed, No), "nothing is asked of it but notifications");
+        check(wish(None, None, None), state(Failed, No), "the service only waits for notifications");
         let masked = || UnitState { load: Load::Masked, ..state(Inactive, No) };
-        check(wish(None, None, None), masked(), "nothing is asked of it but notifications");
+        check(wish(None, None, None), masked(), "the service only waits for notifications");
         check(wish(Some(false), Some(false), None), masked(), "it does not run, it is not enabled");
         check(wish(Some(true), None, Some(false)), masked(), "masked yes -> no; running no -> yes");
     }

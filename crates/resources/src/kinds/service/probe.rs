@@ -66,15 +66,15 @@ pub(super) fn params() -> [Param; 5] {
         Param::new(
             "probe-path",
             Type::Text,
-            "Path of the HTTP request, `/health`; default: a connection is enough",
+            "Path of the HTTP request: `/health`; default: no request, only a connection",
         ),
         Param::new("probe-host", Type::Hostname, "Header `Host` of the HTTP request; default: `localhost`"),
-        Param::list("probe-expect", Type::Int, "Statuses that mean success; default: 200 to 399")
+        Param::list("probe-expect", Type::Int, "HTTP statuses that mean success; default: 200 to 399")
             .range(100, 599),
         Param::new(
             "probe-timeout",
             Type::Duration,
-            "Time limit of the expected answer, a quarter of it for each request; default: 20 seconds",
+            "Timeout of the probe, with a quarter of it for each request; default: 20s",
         )
         .range(100, 3_600_000),
     ]
@@ -89,7 +89,7 @@ pub(super) fn decode(params: &mut Reader<'_>) -> Option<Probe> {
         path: path.clone().unwrap_or_default(),
     };
     let timeout = params.duration("probe-timeout").unwrap_or(Duration::from_secs(20));
-    let need = |name: &str, of: &str| ParamProblem::new(name, format!("says nothing without `{of}`"));
+    let need = |name: &str, of: &str| ParamProblem::new(name, format!("must not be set without `{of}`"));
     if path.is_none() {
         // A module may pass on an empty list.
         let said = [("probe-host", params.has("probe-host")), ("probe-expect", !request.expect.is_empty())];
@@ -107,14 +107,14 @@ pub(super) fn decode(params: &mut Reader<'_>) -> Option<Probe> {
     };
     let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     if path.as_ref().is_some_and(|path| !path.starts_with('/') || !printable(path)) {
-        let help = "it starts with `/` and holds no blanks: `/health`";
-        params.problem(ParamProblem::new("probe-path", "is not the path of a request").help(help));
+        let help = "a path starts with `/` and contains no blanks: `/health`";
+        params.problem(ParamProblem::new("probe-path", "must be the path of a request").help(help));
     }
     let Some(at) = Place::read(&given) else {
-        let help =
-            "write an address and a port, `127.0.0.1:8080`, or `unix:` and a path; names are not looked up";
+        let help = "write `127.0.0.1:8080`, or `unix:` and a path; host names are not resolved";
         params.problem(
-            ParamProblem::new("probe", format!("{given:?} is not where a service listens")).help(help),
+            ParamProblem::new("probe", format!("{given:?} must be an address and a port, or a socket"))
+                .help(help),
         );
         return None;
     };
@@ -220,7 +220,7 @@ impl Request {
         else {
             return Err(match answer {
                 [] => "the connection was closed without an answer".to_owned(),
-                other => format!("what came is not HTTP: {}", readable(other)),
+                other => format!("the answer is not HTTP: {}", readable(other)),
             });
         };
         let expected = if self.expect.is_empty() {
@@ -338,7 +338,7 @@ mod tests {
         check(&["HTTP/1.0 500 Oops\r\nServer: x\r\n\r\n<h1>\n  no\x1b[2J\n"], "500 Oops: <h1> no [2J");
         check(&["HTTP/1.1 404\r\n\r\n"], "404");
         check(&[""], "the connection was closed without an answer");
-        check(&["SSH-2.0-OpenSSH\r\n"], "what came is not HTTP: SSH-2.0-OpenSSH");
+        check(&["SSH-2.0-OpenSSH\r\n"], "the answer is not HTTP: SSH-2.0-OpenSSH");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl Kind for SudoRule {
     fn schema() -> KindSchema {
         let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
         let flag = |name: &str, doc: &str| Param::new(name, Type::Bool, doc).default(false);
-        KindSchema::new("sudo-rule", "A rule of sudo: who may run what, and as whom")
+        KindSchema::new("sudo-rule", "A rule of sudo, which lets a user or group run commands as another user")
             .details(
                 "Each rule is a file `/etc/sudoers.d/NAME`, mode 0440. `visudo` checks the new file before it takes its \
                  place, so that a mistake never takes sudo away from everybody; and the only rule that makes the login of \
@@ -48,28 +48,28 @@ impl Kind for SudoRule {
                  final `~` in their names: both are written as `_`.\n\n\
                  Commands are written as on a command line; `,`, `:`, `=` and `#` get the backslash that sudoers wants.",
             )
-            .param(Param::new("name", Type::Name, "Name of the rule and of its file.").argument(0).required())
+            .param(Param::new("name", Type::Name, "Name of the rule and of its file").argument(0).required())
             .param(text("state", "Wanted state").one_of(&["present", "absent"]).default("present"))
-            .param(Param::new("user", Type::Name, "User of the rule; either this or `group`"))
-            .param(Param::new("group", Type::Name, "Group whose members the rule is for"))
+            .param(Param::new("user", Type::Name, "User of the rule; write either `user` or `group`"))
+            .param(Param::new("group", Type::Name, "Group of the rule; it applies to all members"))
             .param(Param::list(
                 "commands",
                 Type::Text,
-                "Commands with their full path, and their arguments if only these are allowed; default: every command",
+                "Commands with full paths, with arguments if only these are allowed; default: every command",
             ))
             .param(text("host", "Host of the rule, if several hosts share the file").default("ALL"))
-            .param(text("runas", "User that the commands run as: `\"postgres\"`, `\"ALL\"`, `\"deploy:www-data\"`; default: root"))
+            .param(text("runas", "Target user of the commands: `\"postgres\"`, `\"ALL\"`, `\"deploy:www-data\"`; default: root"))
             .param(flag("nopasswd", "Require no password"))
-            .param(flag("noexec", "Forbid the commands to start others"))
+            .param(flag("noexec", "Forbid the commands to start other commands"))
             .param(flag("setenv", "Allow the caller to set environment variables"))
-            .param(Param::list("defaults", Type::Text, "Settings of sudo for them: `\"!requiretty\"`, `\"timestamp_timeout=0\"`."))
+            .param(Param::list("defaults", Type::Text, "Settings of sudo for the user or group: `\"!requiretty\"`, `\"timestamp_timeout=0\"`"))
             .whole_system()
             .example(
                 "A group may restart one service",
                 "package \"sudo\"\ngroup \"operators\"\nsudo-rule \"operators\" group=\"operators\" nopasswd=#true {\n    \
                  commands \"/usr/bin/systemctl restart shop\"\n}",
             )
-            .example("A rule that should not be there", "sudo-rule \"interns\" state=\"absent\"")
+            .example("A rule to remove", "sudo-rule \"interns\" state=\"absent\"")
     }
 
     fn decode(params: &mut Reader<'_>) -> Rendered {
@@ -77,7 +77,7 @@ impl Kind for SudoRule {
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-+@~$".contains(c))
             || name.starts_with(['.', '~'])
         {
-            params.problem(ParamProblem::new("name", format!("{name:?} is no name of a file of sudo")));
+            params.problem(ParamProblem::new("name", format!("{name:?} cannot be the name of a sudo file")));
         }
         let absent = params.choice("state", &[("present", false), ("absent", true)]);
         let rule = Rule::decode(params, absent);
@@ -115,7 +115,7 @@ impl Kind for SudoRule {
     fn plan(wish: &Rendered, found: &Found) -> Planned {
         match (&found.loses, rendered_file::plan(wish, &found.file)) {
             (Some(login), Planned::Change(_)) => {
-                locks_out(login, "taking away the only rule that makes it root")
+                locks_out(login, "removing the only rule that makes it root")
             }
             (_, planned) => planned,
         }

@@ -27,7 +27,7 @@ impl Rule {
             }
         }
         if !absent && user.is_some() == group.is_some() {
-            params.problem(ParamProblem::together("a rule is for either a `user` or a `group`"));
+            params.problem(ParamProblem::together("a rule must have either `user` or `group`"));
         }
         let tags = [("nopasswd", "NOPASSWD:"), ("noexec", "NOEXEC:"), ("setenv", "SETENV:")];
         let rule = Self {
@@ -56,7 +56,7 @@ impl Rule {
             if value
                 .is_some_and(|value| value.is_empty() || !value.split(',').all(|part| part.chars().all(word)))
             {
-                params.problem(ParamProblem::new(param, "holds what sudo would not understand"));
+                params.problem(ParamProblem::new(param, "contains characters that sudo does not accept"));
             }
         }
         for command in &self.commands {
@@ -67,20 +67,24 @@ impl Rule {
             let known = path.starts_with('/') || path.starts_with("sudoedit ") || alias;
             if !known {
                 let problem =
-                    ParamProblem::new("commands", format!("{command:?} does not start with a full path"));
+                    ParamProblem::new("commands", format!("{command:?} must start with a full path"));
                 params.problem(problem.help("sudo compares full paths: `/usr/bin/systemctl`"));
             }
         }
         let lines = self.commands.iter().map(|text| ("commands", text));
         for (param, text) in lines.chain(self.defaults.iter().map(|text| ("defaults", text))) {
             if text.is_empty() || text.ends_with('\\') || text.contains(char::is_control) {
-                params.problem(ParamProblem::new(param, format!("{text:?} cannot stand in one line")));
+                params.problem(ParamProblem::new(
+                    param,
+                    format!("{text:?} must be one line without a backslash at its end"),
+                ));
             }
         }
         for text in self.defaults.iter().filter(|text| !is_one_setting(text)) {
-            let problem = ParamProblem::new("defaults", format!("{text:?} is more than one setting"));
-            params
-                .problem(problem.help("write each as a text of its own; quote a value with a comma or `#`"));
+            let problem = ParamProblem::new("defaults", format!("{text:?} must be one setting"));
+            params.problem(
+                problem.help("write each setting as a separate string; quote a value with a comma or `#`"),
+            );
         }
     }
 

@@ -90,8 +90,7 @@ fn the_rule_that_the_run_came_by_stays() {
     let gone = rule(&[("state", "absent".into())]);
     assert!(matches!(trial.plan("sudo-rule", &gone), Planned::Change(_)), "nobody came by it");
     trial.world().log_in("ada");
-    let message =
-        "taking away the only rule that makes it root would lock out ada, whose login this run uses";
+    let message = "removing the only rule that makes it root would lock out ada, whose login this run uses";
     assert_eq!(impossible(trial.plan("sudo-rule", &gone)), message);
     let less = rule(&[("user", "ada".into()), ("commands", "/bin/true".into())]);
     assert_eq!(impossible(trial.plan("sudo-rule", &less)), message);

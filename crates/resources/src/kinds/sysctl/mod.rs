@@ -65,16 +65,16 @@ impl Kind for Sysctl {
                  outside; setting one of those is an error of the plan.\n\n\
                  `state=\"absent\"` removes the file; the running kernel keeps its value until the next boot.",
             )
-            .param(Param::new("name", Type::Text, "Setting: `net.core.somaxconn`, or with slashes, `net/ipv4/conf/eth0.100/rp_filter`").argument(0).required())
-            .param(Param::new("value", Type::Any, "Value; blanks separate several numbers"))
+            .param(Param::new("name", Type::Text, "Setting, with dots or slashes: `net.core.somaxconn`, `net/ipv4/conf/eth0.100/rp_filter`").argument(0).required())
+            .param(Param::new("value", Type::Any, "Value, with several numbers separated by blanks"))
             .param(
-                Param::new("state", Type::Text, "Wanted state: `absent` removes it from the files of Converge")
+                Param::new("state", Type::Text, "Wanted state; `absent` removes the setting from the files of Converge")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("ignore-missing", Type::Bool, "Write a setting that the kernel does not have only into the file, for when its module is loaded").default(false))
-            .example("More waiting connections", "sysctl \"net.core.somaxconn\" value=1024")
-            .example("A range", "sysctl \"net.ipv4.ip_local_port_range\" value=\"20000 60999\"")
+            .param(Param::new("ignore-missing", Type::Bool, "Accept a setting that the kernel lacks; write it to the file only, for a module that is loaded later").default(false))
+            .example("A longer queue of connections", "sysctl \"net.core.somaxconn\" value=1024")
+            .example("A range of ports", "sysctl \"net.ipv4.ip_local_port_range\" value=\"20000 60999\"")
             .whole_system()
     }
 
@@ -90,7 +90,7 @@ impl Kind for Sysctl {
         match &value {
             None if !absent => params.problem(ParamProblem::new("value", "is missing")),
             Some(_) if absent => {
-                params.problem(ParamProblem::new("value", "makes no sense where nothing should be set"));
+                params.problem(ParamProblem::new("value", "must not be set with `state=\"absent\"`"));
             }
             Some(value) if value.is_empty() => params.problem(ParamProblem::new("value", "is empty")),
             _ => {}
@@ -154,7 +154,7 @@ impl Kind for Sysctl {
                     file.display(),
                     wish.name
                 ),
-                help: Some("take the line out of it, or remove the file".to_owned()),
+                help: Some("remove the line from it, or remove the file".to_owned()),
             };
         }
         if found.live.differs(value) && found.read_only {
@@ -169,7 +169,7 @@ impl Kind for Sysctl {
             Some(live) if live != value => change(Verb::Update, Some(live.clone())),
             None if !wish.ignore_missing => change(Verb::Create, None),
             _ if planned.is_in_sync() => {
-                return Planned::InSync(format!("it is {value}, now and after a boot"));
+                return Planned::InSync(format!("it is {value}, now and at boot"));
             }
             _ => return planned,
         };
@@ -252,7 +252,7 @@ fn value_in(text: &[u8], live: &Path) -> Option<String> {
 /// The need for a setting that the kernel does not have. A kernel module may bring it.
 fn missing(view: &View<'_>, wish: &Wish) -> Need {
     Need::of(view.absent::<()>(), format!("the setting {} of the kernel", wish.name), || {
-        "correct the name, load the kernel module that has it, or write `ignore-missing=#true`".to_owned()
+        "correct the name, load its kernel module, or write `ignore-missing=#true`".to_owned()
     })
 }
 
@@ -384,6 +384,6 @@ mod tests {
         check(Some(" \t"), "present", &["is empty"]);
         check(None, "present", &["is missing"]);
         check(None, "absent", &[]);
-        check(Some("5"), "absent", &["makes no sense where nothing should be set"]);
+        check(Some("5"), "absent", &["must not be set with `state=\"absent\"`"]);
     }
 }

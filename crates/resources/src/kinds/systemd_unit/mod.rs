@@ -57,7 +57,7 @@ impl Kind for SystemdUnit {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("systemd-unit", "A unit of systemd, or a drop-in for one: its file in /etc/systemd/system")
+        KindSchema::new("systemd-unit", "A unit file of systemd, or a drop-in, in /etc/systemd/system")
             .details(
                 "Each `section` holds options as they stand in the unit file; one with several values becomes several \
                  lines, and an empty value first resets what was there: `ExecStart \"\" \"/usr/bin/app\"`. \
@@ -75,19 +75,19 @@ impl Kind for SystemdUnit {
                  Where an option is a secret the file is 0600. systemd still shows options to every user \
                  (`systemctl show`): `LoadCredential` or `EnvironmentFile` keep a secret to the service.",
             )
-            .param(Param::new("name", Type::Name, "Unit, with its type: `backup.timer`; default: a service").argument(0).required())
+            .param(Param::new("name", Type::Name, "Unit with its type: `backup.timer`; default type: service").argument(0).required())
             .param(
                 Param::new("state", Type::Text, "Wanted state of the file")
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("drop-in", Type::Name, "Name of a drop-in, `10-limits`, which adds the sections to an existing unit"))
+            .param(Param::new("drop-in", Type::Name, "Name of a drop-in that adds the sections to an existing unit: `10-limits`"))
             .param(
-                Param::new("hardening", Type::Text, "Sandbox of a service")
+                Param::new("hardening", Type::Text, "Sandbox level of a service")
                     .one_of(&["none", "standard", "strict"])
                     .default("none"),
             )
-            .param(Param::new("verify", Type::Bool, "Check the new text with systemd first").default(true))
+            .param(Param::new("verify", Type::Bool, "Check the new file with systemd first").default(true))
             .param(Param::new("mode", Type::Mode, "Mode of the file; default: 0644, or 0600 if it holds a secret"))
             .child(
                 Child::new("section", "A section of the file, with its options.")
@@ -95,7 +95,7 @@ impl Kind for SystemdUnit {
                     .free_keys("options"),
             )
             .example(
-                "A service of one's own",
+                "Your own service",
                 "systemd-unit \"ticker\" hardening=\"standard\" notify=\"service[ticker]\" {\n    section \"Unit\" { Description \"Ticks\" }\n    section \"Service\" {\n        ExecStart \"/bin/sleep infinity\"\n        Environment \"INTERVAL=5\" \"LEVEL=info\"\n        Restart \"on-failure\"\n    }\n    section \"Install\" { WantedBy \"multi-user.target\" }\n}\nservice \"ticker\" running=#true enabled=#true",
             )
             .example(
@@ -124,12 +124,11 @@ impl Kind for SystemdUnit {
         );
         let mut sections = sections::decode(params, &unit);
         if absent != sections.is_empty() {
-            let message =
-                if absent { "makes no sense for a unit that should be absent" } else { "is missing" };
+            let message = if absent { "must not be set for an absent unit" } else { "is missing" };
             params.problem(ParamProblem::new("section", message));
         }
         if hardening != Hardening::None && !unit.ends_with(".service") {
-            params.problem(ParamProblem::new("hardening", "is for services"));
+            params.problem(ParamProblem::new("hardening", "must not be set for other units than services"));
         }
         sections::harden(&mut sections, hardening);
         let secret = sections.iter().any(|section| section.secrets().next().is_some());
@@ -163,10 +162,9 @@ impl Kind for SystemdUnit {
 
     fn warnings(wish: &Wish) -> Vec<ParamProblem> {
         let secret = wish.sections.iter().flat_map(Section::secrets).map(|option| {
-            let message = format!("every user of the host can read the secret in {option}, with systemctl");
-            ParamProblem::new("section", message).help(
-                "write it into a `file` of mode 0600, and name that: `EnvironmentFile`, `LoadCredential`",
-            )
+            let message = format!("every user of the host can read the secret in {option} with systemctl");
+            ParamProblem::new("section", message)
+                .help("write it into a `file` of mode 0600, and use `EnvironmentFile` or `LoadCredential`")
         });
         secret.chain(wish.file.warnings()).collect()
     }
@@ -213,7 +211,7 @@ impl Kind for SystemdUnit {
         let loaded = PropertyChange::new("loaded", "an older text", "the file as it is");
         let mut change = Change::new(Verb::Update).property(loaded);
         if found.may_be_read {
-            change.depend("that systemd reads it", &[]);
+            change.depend("a reload of systemd", &[]);
         }
         Planned::change(change)
     }
@@ -252,7 +250,7 @@ fn outdone(wish: &Wish, file: &Path, option: Option<&str>) -> Planned {
         Some(_) => {
             format!("remove it, or declare it: `systemd-unit \"{}\" drop-in=\"{drop_in}\"`", wish.unit)
         }
-        None => "remove it: systemd reads it instead".to_owned(),
+        None => "remove that file: systemd reads it instead".to_owned(),
     };
     Planned::Impossible {
         message: format!("{} overrides {of_it}{}", file.display(), wish.file.path.display()),
@@ -449,16 +447,19 @@ mod tests {
         let row = |section_name: &str, key: &str, value: &str| {
             vec![section(section_name, &[(key, &[value.into()])])]
         };
-        check(&unit("app.timer", row("Service", "ExecStart", "x"), &[]), "a timer has no section");
+        check(&unit("app.timer", row("Service", "ExecStart", "x"), &[]), "a timer cannot have the section");
         check(&unit("app", row("Service", "Exec Start", "x"), &[]), "name of an option");
         check(&unit("app", row("Service", "ExecStart", "a\nb"), &[]), "must be one line");
         check(&unit("app", row("Service", "ExecStart", "a \\"), &[]), "backslash");
         check(&unit("app", Vec::new(), &[]), "is missing");
         check(
             &unit("app.timer", row("Timer", "OnBootSec", "1"), &[("hardening", "strict".into())]),
-            "for services",
+            "other units than services",
         );
-        check(&unit("app", row("Service", "A", "x"), &[("state", "absent".into())]), "makes no sense");
+        check(
+            &unit("app", row("Service", "A", "x"), &[("state", "absent".into())]),
+            "must not be set for an absent unit",
+        );
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn section(row: &RowReader, unit: &str) -> (Section, Vec<ParamProblem>) {
     if !is_name(&name) {
         problem(format!("{name:?} cannot be the name of a section"));
     } else if !belongs(&name, kind) {
-        problem(format!("a {kind} has no section {name:?}"));
+        problem(format!("a {kind} cannot have the section {name:?}"));
     }
     let mut options = Vec::new();
     for (key, values) in row.map("options") {
@@ -79,10 +79,10 @@ fn section(row: &RowReader, unit: &str) -> (Section, Vec<ParamProblem>) {
             problem(format!("{key:?} cannot be the name of an option"));
         }
         if values.iter().any(|value| value.expose().iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))) {
-            problem(format!("{key:?} holds a line break"));
+            problem(format!("{key:?} must not contain a line break"));
         }
         if values.iter().any(|value| value.expose().ends_with(b"\\")) {
-            problem(format!("{key:?} ends with a backslash, which would take the next line into it"));
+            problem(format!("{key:?} must not end with a backslash, which would append the next line"));
         }
         options.push((key.to_owned(), values.to_vec()));
     }

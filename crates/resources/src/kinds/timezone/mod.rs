@@ -44,7 +44,7 @@ impl Kind for Timezone {
                 "Programs that run already may keep the old zone until they are restarted; `notify` them.",
             )
             .param(
-                Param::new("name", Type::Text, "Zone as the tz database calls it: `Europe/Berlin`, `UTC`.")
+                Param::new("name", Type::Text, "Zone name of the tz database: `Europe/Berlin`, `UTC`")
                     .argument(0)
                     .required(),
             )
@@ -77,7 +77,7 @@ impl Kind for Timezone {
         let keeps_name = debian("/etc/debian_version")? || debian("/etc/timezone")?;
         let data = view.followed(&Path::new(ZONES).join(&wish.zone))?;
         let data = Need::of(data, format!("the time zone {}", wish.zone), || {
-            "install tzdata before it, or correct the name".to_owned()
+            "before it, install tzdata, or correct the name".to_owned()
         });
         let file = if keeps_name { Some(rendered_file::observe(view, &wish.file)?) } else { None };
         Ok(Found { link: view.place(Path::new(LINK))?, file, data, own: view.own_names()? })

@@ -24,7 +24,7 @@ pub(super) fn apply(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result
 fn rehearse(actor: &mut Actor<'_>, wish: &Wish, found: &Found) -> Result<(), ApplyError> {
     if !actor.files().is_folder() && !rustix::process::geteuid().is_root() {
         return Err(ApplyError::new(format!(
-            "the check needs root: it sees the new files in the place of {}",
+            "`validate` needs root to show the new files in place of {}",
             wish.path.display()
         )));
     }
@@ -50,7 +50,7 @@ fn make(actor: &mut Actor<'_>, wish: &Wish, found: &Found, folder: &Path) -> Res
         match (part.below(folder, wish.replace), looked) {
             (Wanted::File(wish), Looked::File(looked)) => file::File::apply(actor, &wish, &looked.1)?,
             (Wanted::Link(wish), Looked::Link(looked)) => link::Link::apply(actor, &wish, &looked.1)?,
-            _ => return Err(ApplyError::at("write", &folder.join(&part.name), &"it is of another kind")),
+            _ => return Err(ApplyError::at("write", &folder.join(&part.name), &"it has another type")),
         }
     }
     found.stale.iter().try_for_each(|(name, _)| actor.remove(&folder.join(name)))

@@ -73,14 +73,14 @@ impl Kind for Tree {
         KindSchema::new("tree", "Several files of one directory, checked and applied as one")
             .details(DETAILS)
             .param(Param::new("path", Type::Path, "Existing directory; directories below it are created").argument(0).required())
-            .param(Param::new("validate", Type::Command, "Command that must succeed before anything changes; it sees the new files in place of the old ones"))
-            .param(Param::list("reads", Type::Path, "Existing files elsewhere, such as certificates; if one changes, the tree is validated again and notifies"))
-            .param(Param::list("absent", Type::Text, "Files and links to remove, such as defaults of packages; relative to the directory"))
-            .param(Param::new("replace", Type::Bool, "Replace a link in the way of a file, or a file in the way of a link").default(false))
+            .param(Param::new("validate", Type::Command, "Command that must succeed before any file changes; it sees the new files in place of the old ones"))
+            .param(Param::list("reads", Type::Path, "Existing files elsewhere, such as certificates; a change of one validates the tree again and notifies"))
+            .param(Param::list("absent", Type::Text, "Files and links to remove, relative to the directory, such as defaults of packages"))
+            .param(Param::new("replace", Type::Bool, "Replace a link at the path of a file, or a file at the path of a link").default(false))
             .child(
                 Child::new("file", "A file.")
                     .param(Param::new("name", Type::Text, "Path, relative to the directory").argument(0).required())
-                    .param(Param::new("content", Type::Content, "Content: text, which gets a newline at its end, `(file)\"name\"`, `(template)\"name\"` or a secret").required())
+                    .param(Param::new("content", Type::Content, "Content: text, `(file)\"name\"`, `(template)\"name\"` or a secret; text gets a newline at its end").required())
                     .param(mode)
                     .param(owner)
                     .param(group),
@@ -91,7 +91,7 @@ impl Kind for Tree {
                     .param(Param::new("to", Type::Text, "Target: an absolute path, or one relative to the directory of the link").required()),
             )
             .example(
-                "A configuration of several files that is checked as a whole",
+                "A configuration of several files, checked as a whole",
                 "directory \"/etc/colours\"\ntree \"/etc/colours\" {\n    validate \"grep -q blue /etc/colours/conf.d/10-sea.conf\"\n    file \"main.conf\" {\n        content \"include conf.d\"\n    }\n    file \"conf.d/10-sea.conf\" mode=\"0640\" {\n        content \"sea blue\"\n    }\n    link \"current.conf\" to=\"main.conf\"\n    absent \"conf.d/99-example.conf\"\n}",
             )
     }
@@ -101,7 +101,7 @@ impl Kind for Tree {
         for row in params.rows("file") {
             let content = row.filling("content").cloned();
             if content.is_none() {
-                params.problem(ParamProblem::new("file", "has no content"));
+                params.problem(ParamProblem::new("file", "must have `content`"));
             }
             let thing = content.map(|content| Thing::File { content, attributes: attributes_of(&row) });
             parts.extend(thing.and_then(|thing| part(params, "file", row.plain("name"), thing)));
@@ -109,7 +109,7 @@ impl Kind for Tree {
         for row in params.rows("link") {
             let to = row.plain("to").filter(|to| !to.is_empty() && to.len() < 4096 && !to.contains('\0'));
             if to.is_none() {
-                params.problem(ParamProblem::new("link", "leads nowhere"));
+                params.problem(ParamProblem::new("link", "must have a target `to` of 1 to 4095 bytes"));
             }
             let thing = to.map(|to| Thing::Link { to: to.into() });
             parts.extend(thing.and_then(|thing| part(params, "link", row.plain("name"), thing)));
@@ -184,8 +184,9 @@ fn part(params: &mut Reader<'_>, param: &str, name: Option<String>, thing: Thing
         normal_path(&format!("/{name}")).filter(|path| !name.starts_with('/') && path.parent().is_some());
     let Some(path) = path else {
         let help = "write it relative to the directory: `conf.d/a.conf`";
-        params
-            .problem(ParamProblem::new(param, format!("{name:?} is not a path in the directory")).help(help));
+        params.problem(
+            ParamProblem::new(param, format!("{name:?} must be a path in the directory")).help(help),
+        );
         return None;
     };
     Some(Part { name: path.strip_prefix("/").unwrap_or(&path).to_owned(), thing })
@@ -197,7 +198,7 @@ fn tell_clashes(params: &mut Reader<'_>, parts: &[Part]) {
     names.sort();
     for pair in names.windows(2) {
         let message = match pair {
-            [one, other] if one == other => format!("{} stands twice in the tree", one.display()),
+            [one, other] if one == other => format!("{} must be declared once in the tree", one.display()),
             [one, other] if other.starts_with(one) => {
                 format!("{} cannot be below {}", other.display(), one.display())
             }

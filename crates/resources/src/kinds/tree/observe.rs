@@ -118,8 +118,7 @@ fn folders(parts: &[Part]) -> BTreeSet<&Path> {
 fn in_the_way(view: &View<'_>, folder: &Path) -> Result<Option<(String, Option<String>)>, LookError> {
     let Seen::Known(place) = view.place(folder)? else { return Ok(None) };
     let target = place.target.as_deref().map(|target| attributes::printable(target.as_os_str()));
-    let help =
-        target.map(|target| format!("name the directory that it leads to, {target}, in a tree of its own"));
+    let help = target.map(|target| format!("declare a separate `tree` for its target, {target}"));
     Ok(match place.sort {
         Sort::Folder => None,
         sort => Some((format!("a {} is in the way at {}", sort.word(), folder.display()), help)),
@@ -161,7 +160,7 @@ impl Found {
                 Seen::MayCome(steps)
             }
             _ => {
-                let help = Some("it is read with the tree: bring it before, or name another".to_owned());
+                let help = Some("the tree reads it: create it before, or change `reads`".to_owned());
                 self.needs.push(Need::Absent { what, help });
                 Seen::Absent
             }

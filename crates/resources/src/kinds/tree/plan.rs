@@ -104,7 +104,7 @@ impl Whole {
         let mut change =
             Change { properties: self.properties, irreversible: self.irreversible, ..Change::new(verb) };
         if !self.steps.is_empty() {
-            change.depend("what is in it", &self.steps);
+            change.depend("its content", &self.steps);
         }
         Planned::Change(Box::new(PlannedChange {
             change,

@@ -302,7 +302,7 @@ fn what_a_tree_cannot_hold_is_said() {
     };
     let (long, longer) = ("x".repeat(4095), "x".repeat(4096));
     check(&[], &[("a", &long)], &[]);
-    check(&[], &[("a", &longer), ("b", "")], &["leads nowhere"; 2]);
-    check(&["a"], &[("a", "x")], &["a stands twice in the tree"]);
+    check(&[], &[("a", &longer), ("b", "")], &["must have a target `to` of 1 to 4095 bytes"; 2]);
+    check(&["a"], &[("a", "x")], &["a must be declared once in the tree"]);
     check(&["a", "a/b"], &[], &["a/b cannot be below a"]);
 }

@@ -61,7 +61,7 @@ impl Kind for User {
     fn schema() -> KindSchema {
         let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
         let flag = |name: &str, doc: &str| Param::new(name, Type::Bool, doc);
-        KindSchema::new("user", "A user: its groups, home, shell and password")
+        KindSchema::new("user", "A user, with its groups, home, shell and password")
             .details(
                 "Users are those of the host's own files. What is not given is left as it is; a new user gets a group of \
                  its own name, a home in `/home` with what `/etc/skel` holds, and the host's usual shell.\n\n\
@@ -76,35 +76,35 @@ impl Kind for User {
             .param(text("state", "Wanted state").one_of(&["present", "absent"]).default("present"))
             .param(Param::new("uid", Type::Int, "Numeric id; default: chosen by the host").range(0, 4_294_967_293))
             .param(Param::new("group", Type::Name, "Primary group; default: one with the name of the user"))
-            .param(Param::list("groups", Type::Name, "Other groups of the user"))
-            .param(flag("append", "Keep other groups; `#false` means exactly those of `groups`").default(true))
+            .param(Param::list("groups", Type::Name, "Supplementary groups of the user"))
+            .param(flag("append", "Keep other groups; if false, the user has exactly the groups in `groups`").default(true))
             .param(text("comment", "Full name or description"))
-            .param(Param::new("home", Type::Path, "Home; default for a new user: `/home/NAME`"))
-            .param(flag("create-home", "Create a missing home; default: true, false for a system account"))
-            .param(flag("move-home", "Move the content of the old home if `home` changes").default(false))
-            .param(flag("remove-home", "Remove the home of an absent user").default(false))
-            .param(Param::new("shell", Type::Path, "Login shell; default for a new user: that of the host, `nologin` for a system account"))
-            .param(text("password", "Password as a crypt hash, or `*` for none; may be a secret"))
+            .param(Param::new("home", Type::Path, "Home directory; default for a new user: `/home/NAME`"))
+            .param(flag("create-home", "Create a missing home; default: true; for a system account, false"))
+            .param(flag("move-home", "Move the content of the old home to a new `home`").default(false))
+            .param(flag("remove-home", "Also remove the home of an absent user").default(false))
+            .param(Param::new("shell", Type::Path, "Login shell; default for a new user: the host's default; for a system account, `nologin`"))
+            .param(text("password", "Password as a crypt hash, or `*` for no password; may be a secret"))
             .param(
-                text("update-password", "Keep `password` in every run, or set it only for a new user")
+                text("update-password", "Set `password` in every run, or only for a new user")
                     .one_of(&["always", "on-create"])
                     .default("always"),
             )
-            .param(flag("locked", "Lock the password; keys still work (see `expires`); default: left alone"))
-            .param(text("expires", "Last day of the account, `\"2026-12-31\"` or `\"never\"`; after it neither password nor key works"))
+            .param(flag("locked", "Lock the password; keys still work (see `expires`); default: unchanged"))
+            .param(text("expires", "Last day of the account: `\"2026-12-31\"` or `\"never\"`; later, neither password nor key works"))
             .param(flag("system", "Create a new account as a system account: no home, no shell").default(false))
             .whole_system()
             .example(
-                "Somebody who works on the host",
+                "A user who works on the host",
                 "group \"operators\"\nuser \"ada\" groups=\"operators\" shell=\"/bin/bash\" comment=\"Ada\"",
             )
             .example("An account for a service", "user \"shop\" system=#true home=\"/srv/shop\"")
             .example(
-                "An account with a password, closed at the end of the year",
+                "An account with a password and a last day",
                 "user \"guest\" update-password=\"on-create\" expires=\"2099-12-31\" {\n    \
                  password \"$6$abcdefgh$NqWgdWSuwk7CHmdUQ9TVjDBjGSTHBKtCIkuGMVyHOoPNi4zIKVCCCKyJ1xKlGtiVyqZEaOMvDbDVCUNKoQbgl1\"\n}",
             )
-            .example("An account that should not be there", "user \"mallory\" state=\"absent\" remove-home=#true")
+            .example("An account to remove", "user \"mallory\" state=\"absent\" remove-home=#true")
     }
 
     fn decode(params: &mut Reader<'_>) -> Wish {
@@ -169,7 +169,7 @@ fn expires(params: &mut Reader<'_>) -> Option<Expiry> {
     let written = params.text("expires")?;
     let expiry = Expiry::parse(&written);
     if expiry.is_none() {
-        let problem = ParamProblem::new("expires", format!("{written:?} is no date and not `never`"));
+        let problem = ParamProblem::new("expires", format!("{written:?} must be a date or `never`"));
         params.problem(problem.help("write a date as `\"2026-12-31\"`"));
     }
     expiry
@@ -190,27 +190,25 @@ fn check(params: &mut Reader<'_>, wish: &Wish) {
         if value.is_some_and(|value| value.contains(|c: char| c == ':' || c.is_control())) {
             params.problem(ParamProblem::new(
                 param,
-                "holds a colon or a control character, which /etc/passwd cannot",
+                "must not contain a colon or a control character: /etc/passwd cannot store it",
             ));
         }
     }
     if wish.shell.as_ref().is_some_and(|shell| normal_path(shell).is_none()) {
-        params.problem(ParamProblem::new("shell", "is not an absolute path"));
+        params.problem(ParamProblem::new("shell", "must be an absolute path"));
     }
     if wish.password.as_ref().is_some_and(|password| !is_hash(password.expose())) {
-        let problem = ParamProblem::new("password", "is not a crypt hash");
-        params.problem(
-            problem.help("make one with `openssl passwd -6` or `mkpasswd`; plain text would be of no use"),
-        );
+        let problem = ParamProblem::new("password", "must be a crypt hash");
+        params.problem(problem.help("make one with `openssl passwd -6` or `mkpasswd`"));
     }
     if !wish.append && wish.groups.is_none() {
-        params.problem(ParamProblem::new("append", "means nothing without `groups`"));
+        params.problem(ParamProblem::new("append", "must not be false without `groups`"));
     }
     if wish.move_home && wish.home.is_none() {
-        params.problem(ParamProblem::new("move-home", "means nothing without `home`"));
+        params.problem(ParamProblem::new("move-home", "must not be set without `home`"));
     }
     if wish.remove_home && !wish.absent {
-        params.problem(ParamProblem::new("remove-home", "is for a user that should be absent"));
+        params.problem(ParamProblem::new("remove-home", "must not be set without `state=\"absent\"`"));
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             Planned::change(change)
         }
         (false, _) if found.remote => Planned::Impossible {
-            message: "it comes from the network and not from the host's files".to_owned(),
-            help: Some("change it where it comes from, or choose another name".to_owned()),
+            message: "it comes from the network, not from the files of the host".to_owned(),
+            help: Some("change it at its source, or choose another name".to_owned()),
         },
         (false, Seen::Known(account)) => update(wish, found, account),
         (false, _) => create(wish, found),
@@ -116,7 +116,7 @@ fn properties(asked: &UserChange, found: &Found) -> Vec<(&'static str, Shown)> {
     add("home", asked.home.as_ref().map(|home| home.display().to_string().into()));
     let home = |mode| Shown::Text(format!("{} ({})", found.home.display(), octal(mode)));
     let old = known(found).and_then(|account| account.home).filter(|_| asked.move_home);
-    add("move-home", old.map(|old| format!("what is in {old} moves along").into()));
+    add("move-home", old.map(|old| format!("the content of {old} moves too").into()));
     add("create-home", found.new_home.as_ref().map(|skeleton| home(skeleton.mode())));
     add("shell", asked.shell.clone().map(Shown::Text));
     add("expires", asked.expires.map(|expires| expires.to_string().into()));
@@ -154,7 +154,7 @@ fn update(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
     {
         return Planned::Impossible {
             message: "its password and expiry cannot be read".to_owned(),
-            help: Some("only root may; write `become=\"sudo\"` in the connection".to_owned()),
+            help: Some("only root can read them; write `become=\"sudo\"` in the connection".to_owned()),
         };
     }
     let asked = asked(wish, found);
@@ -171,7 +171,7 @@ fn update(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
         change.properties.push(PropertyChange::new(name, before(name), after));
     }
     if change.properties.is_empty() {
-        return Planned::InSync("all that is asked of it is so".to_owned());
+        return Planned::InSync("all properties are as asked".to_owned());
     }
     if change.properties.iter().any(|property| property.property == "password") {
         change = change.irreversible("the password is sensitive and is not kept");
@@ -210,7 +210,7 @@ fn in_the_way(wish: &Wish, found: &Found, account: &PlannedUser, asked: &UserCha
     }
     if wish.move_home && asked.home.is_some() && found.home_there {
         return Some(Planned::Impossible {
-            message: format!("its home cannot move: something is at {} already", found.home.display()),
+            message: format!("its home cannot move: {} already exists", found.home.display()),
             help: Some("remove it, or leave `move-home` out".to_owned()),
         });
     }
@@ -220,7 +220,7 @@ fn in_the_way(wish: &Wish, found: &Found, account: &PlannedUser, asked: &UserCha
         return Some(locks_out(login, how));
     }
     let moves = asked.uid.is_some() || asked.home.is_some();
-    if moves { busy(found, "its number and its home stay") } else { None }
+    if moves { busy(found, "its number and its home cannot change") } else { None }
 }
 
 /// Refuses the change while the user has processes, unless an earlier step may end them.
@@ -233,7 +233,7 @@ fn busy(found: &Found, what: &str) -> Option<Planned> {
         shown.push(format!("{} more", found.processes.len() - shown.len()));
     }
     let help = match found.processes.iter().find_map(|process| process.service.as_deref()) {
-        Some(service) => format!("stop them before: `service \"{service}\" running=#false`"),
+        Some(service) => format!("first stop them: `service \"{service}\" running=#false`"),
         None => "end them, or let an earlier step do so".to_owned(),
     };
     Some(Planned::Impossible {
@@ -263,12 +263,12 @@ fn lockout(found: &Found, account: &PlannedUser, asked: &UserChange) -> Option<&
         return Some("closing it");
     }
     if asked.shell.as_deref().is_some_and(is_no_shell) {
-        return Some("taking its shell");
+        return Some("removing its shell");
     }
     let stays = |group: &String| asked.groups.as_ref().is_none_or(|groups| groups.contains(group));
     let powerful = |group: &&String| is_powerful(group);
     if !account.groups.iter().flatten().filter(powerful).all(stays) {
-        return Some("taking it out of the group that makes it root");
+        return Some("removing it from the group that makes it root");
     }
     let moves = asked.uid.is_some() || asked.home.is_some();
     moves.then_some("another number or home")
@@ -279,9 +279,9 @@ fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
         return locks_out(&wish.name, "removing it");
     }
     if account.uid == Some(0) {
-        return Planned::impossible("it is root");
+        return Planned::impossible("the user is root");
     }
-    if let Some(busy) = busy(found, "it stays") {
+    if let Some(busy) = busy(found, "it cannot be removed") {
         return busy;
     }
     let mut change = Change::new(Verb::Remove);
@@ -292,7 +292,7 @@ fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
             return impossible;
         }
         change.properties.push(PropertyChange::new("home", account.home.clone(), Shown::Absent));
-        change = change.irreversible("what is in its home is not kept");
+        change = change.irreversible("the content of its home is not kept");
     }
     Planned::change(change).given([ended(found)])
 }
@@ -301,8 +301,8 @@ fn remove(wish: &Wish, found: &Found, account: &PlannedUser) -> Planned {
 fn home_must_stay(found: &Found) -> Option<Planned> {
     let home = found.home.display();
     let why = match &found.home_shared {
-        Some(other) => format!("its home {home} is that of {other} too"),
-        None if found.home.components().count() < 3 => format!("its home {home} is a folder of the system"),
+        Some(other) => format!("its home {home} is also the home of {other}"),
+        None if found.home.components().count() < 3 => format!("its home {home} is a system folder"),
         None => return None,
     };
     Some(Planned::Impossible { message: why, help: Some("leave `remove-home` out".to_owned()) })

@@ -163,10 +163,10 @@ fn the_login_in_use_is_not_shut_out() {
     check(&absent("ada"), "removing it");
     check(&with([("locked", true.into())]), "locking it");
     check(&with([("expires", "2001-01-01".into())]), "closing it");
-    check(&with([("shell", "/usr/sbin/nologin".into())]), "taking its shell");
+    check(&with([("shell", "/usr/sbin/nologin".into())]), "removing its shell");
     check(&with([("home", "/srv/ada".into())]), "another number or home");
     let fewer = with([("groups", list(&["dba"])), ("append", false.into())]);
-    check(&fewer, "taking it out of the group that makes it root");
+    check(&fewer, "removing it from the group that makes it root");
     change(trial.plan("user", &with([("groups", list(&["dba"]))])));
 }
 
@@ -174,7 +174,7 @@ fn the_login_in_use_is_not_shut_out() {
 fn what_cannot_be_is_said() {
     let trial = home_of_ada([]);
     let check = |wish: &Params, message: &str| assert_eq!(impossible(trial.plan("user", wish)), message);
-    check(&absent("root"), "it is root");
+    check(&absent("root"), "the user is root");
     check(&params([("name", "eve".into()), ("uid", number().into())]), "its number belongs to the user ada");
     check(&with([("groups", list(&["ops"]))]), "the group ops is not there");
     check(&with([("shell", "/bin/zsh".into())]), "the program /bin/zsh is not there");
@@ -185,16 +185,16 @@ fn what_cannot_be_is_said() {
     std::fs::create_dir(trial.at("/home/there")).unwrap();
     check(
         &with([("home", "/home/there".into()), ("move-home", true.into())]),
-        "its home cannot move: something is at /home/there already",
+        "its home cannot move: /home/there already exists",
     );
     trial.world().remote_user("eve", User { uid: 70_000, ..User::default() });
-    check(&params([("name", "eve".into())]), "it comes from the network and not from the host's files");
+    check(&params([("name", "eve".into())]), "it comes from the network, not from the files of the host");
     assert!(trial.plan("user", &absent("eve")).is_in_sync());
     let bob = params([("name", "bob".into()), ("home", "/srv".into()), ("create-home", true.into())]);
     trial.apply("user", &bob).unwrap();
     let mut gone = absent("bob");
     gone.set("remove-home", true.into());
-    check(&gone, "its home /srv is a folder of the system");
+    check(&gone, "its home /srv is a system folder");
 }
 
 #[test]
@@ -249,9 +249,9 @@ fn a_user_with_processes_keeps_its_number_and_its_home() {
         other => panic!("{other:?}"),
     };
     let (message, help) = busy(&moved);
-    assert_eq!(message, "its number and its home stay while it has processes: sleep (77)");
-    assert_eq!(help, "stop them before: `service \"app.service\" running=#false`");
-    assert_eq!(busy(&absent("ada")).0, "it stays while it has processes: sleep (77)");
+    assert_eq!(message, "its number and its home cannot change while it has processes: sleep (77)");
+    assert_eq!(help, "first stop them: `service \"app.service\" running=#false`");
+    assert_eq!(busy(&absent("ada")).0, "it cannot be removed while it has processes: sleep (77)");
     assert!(busy(&with([("uid", (number() + 1).into())])).0.contains("sleep (77)"));
     // Not blocked: other properties, processes of other users, and processes that a step may end.
     assert!(!trial.plan("user", &with([("comment", "Ada".into())])).is_in_sync());
@@ -270,7 +270,7 @@ fn a_home_that_moves_takes_its_content_along_and_the_plan_says_so() {
     let planned = change(trial.plan("user", &moved));
     let says = |property: &&converge_model::PropertyChange| property.property == "move-home";
     let says = planned.properties.iter().find(says).unwrap();
-    assert_eq!(says.after, Shown::Text("what is in /home/ada moves along".into()));
+    assert_eq!(says.after, Shown::Text("the content of /home/ada moves too".into()));
     assert!(
         !names(&change(trial.plan("user", &with([("home", "/home/other".into())])))).contains(&"move-home")
     );

@@ -87,7 +87,7 @@ mod tests {
         check("hold", true.into(), "larder cannot hold a package");
         check("version", "2.*".into(), "larder cannot match versions by a pattern");
         let lower = impossible(trial.plan("package", &package("lib")));
-        assert_eq!(lower, "larder has no packages with names like \"lib\"");
+        assert_eq!(lower, "larder does not accept the package name \"lib\"");
         let unneeded = impossible(trial.plan("autoremove", &params([("name", "packages".into())])));
         assert_eq!(unneeded, "larder cannot list unneeded packages");
     }
