@@ -202,7 +202,7 @@ fn spellings(ground: &Ground, house: &str) {
     ground.fails(
         &exact("install \"leaf==1.0\"\nconstraints \"/srv/limits.txt\""),
         3,
-        "asks for leaf 1.0, and the constraints for 2.0",
+        "asks for leaf 1.0, but the constraints for 2.0",
     );
 }
 
@@ -211,7 +211,7 @@ fn dependencies(ground: &Ground, house: &str) {
     ground.comes_to(&format!("exact #true\n{house}install \"leaf==1.0\""), &[("leaf", "1.0")]);
     ground.venv(&format!("{house}install \"needy[more]==1.0\""));
     let plan = ground.converge(&["plan"], 0);
-    assert!(plan.stdout.contains("needy may need others, which no source names"), "{plan}");
+    assert!(plan.stdout.contains("needy may need packages that no source names"), "{plan}");
     ground.converge(&["apply", "--yes"], 0);
     assert!(ground.installed().contains_key("foo-bar-baz"), "it needs others");
     ground.converge(&["plan", "--detailed-exitcode"], 0);
@@ -312,7 +312,7 @@ fn an_environment_is_made_anew_when_its_interpreter_goes_and_uv_makes_it_as_well
     assert!(refused.stdout.contains("the program /opt/other/bin/python3.11 is not there"), "{refused}");
     ground.venv(&own);
     let plan = ground.converge(&["apply", "--yes"], 0);
-    assert!(plan.stdout.contains("python: one that is gone (3.11.2) -> /usr/bin/python3"), "{plan}");
+    assert!(plan.stdout.contains("python: missing (3.11.2) -> /usr/bin/python3"), "{plan}");
     by_half(&ground, &own);
     with_uv(&ground, house);
 }

@@ -491,7 +491,7 @@ fn a_host_that_is_about_to_take_something_back_is_left_alone() {
     let mut order = order(&[bench.file("/etc/motd", "x\n")]);
     order.guard = Some(Guard::default());
     let plan = look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap();
-    assert!(plan.problems[0].message.contains("run dead changed is not confirmed"), "{plan:?}");
+    assert!(plan.problems[0].message.contains("changes of run dead are not confirmed"), "{plan:?}");
     let acted = act_in(&bench.world, &bench.state, &order, plan.token, &bench.controller);
     assert!(matches!(acted, Err(converge_model::wire::Refusal::Stale(_))));
 }

@@ -255,7 +255,7 @@ impl Installer<'_> {
         self.run(actor, all).map_err(|mut error| {
             error.message.extend(reason::of(&error.output).map(|reason| format!(": {reason}")));
             if error.output.contains("(from versions: none)") && self.has_login() {
-                error.message.push_str("; an index that refuses its user and password looks so to pip");
+                error.message.push_str("; the index may also have refused the user and password");
             }
             error
         })

@@ -59,7 +59,7 @@ pub(super) struct Distribution {
 impl Environment {
     /// An environment from Converge without its `pyvenv.cfg`.
     pub(super) fn broken() -> Self {
-        Self { damage: Some("its pyvenv.cfg is gone".to_owned()), ..Self::default() }
+        Self { damage: Some("its pyvenv.cfg is missing".to_owned()), ..Self::default() }
     }
 
     /// The distribution with this name, also from the system.
@@ -166,10 +166,10 @@ impl Environment {
     /// Describes a distribution that is incomplete or installed twice. No installer can repair it.
     fn half(&self) -> Option<String> {
         let half = self.installed.iter().find(|there| !there.is_whole);
-        let half = half.map(|there| format!("{} {} is installed by half", there.name, there.version));
+        let half = half.map(|there| format!("{} {} is half-installed", there.name, there.version));
         let count = |name: &str| self.installed.iter().filter(|it| it.name == name).count();
         let twice = || self.installed.iter().find(|there| count(&there.name) > 1);
-        half.or_else(|| twice().map(|there| format!("{} is there twice", there.name)))
+        half.or_else(|| twice().map(|there| format!("{} is installed twice", there.name)))
     }
 }
 
@@ -190,7 +190,7 @@ fn other_home(
             return Ok(None);
         }
     }
-    Ok(Some(format!("its pyvenv.cfg says `home = {home}`, where its interpreter is not")))
+    Ok(Some(format!("its pyvenv.cfg says `home = {home}`, but its interpreter is elsewhere")))
 }
 
 /// The first two parts: `3.11` of `3.11.2`.

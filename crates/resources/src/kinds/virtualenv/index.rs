@@ -14,9 +14,9 @@ pub(super) struct Index {
 }
 
 /// The problems of an address.
-const NO_ADDRESS: &str = "is not an address that starts with https:// or http://";
-const NO_LOGIN: &str = "has a user without a password, or one of them with a blank, a quote, `\\` or `#` in it, \
-    which no netrc file takes";
+const NO_ADDRESS: &str = "must be an address that starts with https:// or http://";
+const NO_LOGIN: &str =
+    "must have a user and a password without blanks, quotes, `\\` and `#`, which a netrc file cannot store";
 
 impl Index {
     /// Parses `address`: `https://user:password@host/simple`. The error says what is wrong with it.

@@ -60,7 +60,7 @@ pub(super) fn resolve(
             .iter()
             .any(|kind| package.source == format!("{{ {kind} = \".\" }}"))
     };
-    let root = packages.iter().position(is_root).ok_or("names no project of its own")?;
+    let root = packages.iter().position(is_root).ok_or("must have a project with the source `.`")?;
     let mut walk = Walk {
         packages: &packages,
         target,
@@ -101,7 +101,7 @@ impl Walk<'_> {
         let package = &self.packages[index];
         if !is_root {
             if !package.source.contains("registry = ") {
-                return Err(format!("takes {} from {}, and not from an index", package.name, package.source));
+                return Err(format!("must take {} from an index, found {}", package.name, package.source));
             }
             let (name, version) = (package.name.clone(), package.version.clone());
             if self.resolved.pins.iter().all(|pin| pin.name != name) {
@@ -111,7 +111,7 @@ impl Walk<'_> {
         let asked = part.clone().unwrap_or((String::new(), "dependencies".to_owned()));
         match package.lists.iter().find(|(key, _)| *key == asked).map(|(_, edges)| edges) {
             Some(edges) => edges.iter().try_for_each(|edge| self.follow(edge)),
-            None if part.is_some() && is_root => Err(format!("has no {} {:?}", asked.0, asked.1)),
+            None if part.is_some() && is_root => Err(format!("must have {} {:?}", asked.0, asked.1)),
             None => Ok(()),
         }
     }
@@ -121,7 +121,7 @@ impl Walk<'_> {
             Some(Some(false)) => return Ok(()),
             Some(None) => {
                 let why = format!(
-                    "whether {} is needed depends on `{}`",
+                    "{} is needed only if `{}`",
                     edge.name,
                     edge.marker.as_deref().unwrap_or_default()
                 );
@@ -135,7 +135,7 @@ impl Walk<'_> {
                 && edge.version.as_ref().is_none_or(|version| *version == package.version)
         };
         let index = self.packages.iter().position(is_it);
-        let index = index.ok_or_else(|| format!("needs {}, which it does not have", edge.name))?;
+        let index = index.ok_or_else(|| format!("needs {}, but does not contain it", edge.name))?;
         self.todo.push((index, None));
         for extra in &edge.extras {
             self.todo.push((index, Some(("optional-dependencies".to_owned(), extra.clone()))));
@@ -146,7 +146,7 @@ impl Walk<'_> {
 
 fn packages(text: &str) -> Result<Vec<Package>, String> {
     if !text.lines().any(|line| line == "version = 1") {
-        return Err("is not a uv.lock of version 1".to_owned());
+        return Err("must be a uv.lock of version 1".to_owned());
     }
     let mut packages: Vec<Package> = Vec::new();
     let mut section = None;
@@ -164,7 +164,7 @@ fn packages(text: &str) -> Result<Vec<Package>, String> {
                 }
             };
             if packages.len() > PACKAGES {
-                return Err(format!("has more than {PACKAGES} packages"));
+                return Err(format!("must have at most {PACKAGES} packages"));
             }
             continue;
         }
@@ -329,7 +329,7 @@ requires-dist = [{ name = "flask" }]
         assert!(resolved(LOCK, &["odd"], &[]).unwrap_err().contains("takes vcs from { git"));
         assert!(resolved(LOCK, &[], &["later"]).unwrap().open.unwrap().contains("3.11.5"));
         let other = resolve("lock-version = \"1.0\"", &[], &[], &Target::default());
-        assert_eq!(other.unwrap_err(), "is not a uv.lock of version 1");
+        assert_eq!(other.unwrap_err(), "must be a uv.lock of version 1");
     }
 
     /// Possible dependencies: `a` in two versions, `b` and `c` in a circle, and one with a name like a key.
@@ -385,8 +385,8 @@ version = "0.1"
         check("{ virtual = \".\" }", "");
         check("{ editable = \".\" }", "");
         check("{ directory = \".\" }", "");
-        check("{ editable = \"lib\" }", "names no project of its own");
-        check("{ registry = \".\" }", "names no project of its own");
+        check("{ editable = \"lib\" }", "must have a project with the source `.`");
+        check("{ registry = \".\" }", "must have a project with the source `.`");
     }
 
     #[test]
@@ -397,8 +397,8 @@ version = "0.1"
         };
         check(r#"{ name = "A" }"#, "a 1");
         check(r#"{ name = "a", version = "2" }"#, "a 2");
-        check(r#"{ name = "a", version = "3" }"#, "needs a, which it does not have");
-        check(r#"{ name = "none" }, { name = "a" }"#, "needs none, which it does not have");
+        check(r#"{ name = "a", version = "3" }"#, "needs a, but does not contain it");
+        check(r#"{ name = "none" }, { name = "a" }"#, "needs none, but does not contain it");
         check(r#"{ name = "version", version = "3" }"#, "version 3");
         check(r#"{ name = "b" }"#, "b 1, c 1");
         check(r#"{ name = "b", extra = ["one"] }"#, "b 1, c 1, version 3");
@@ -423,8 +423,8 @@ version = "0.1"
             let expected = expected.replace("optional", "dev");
             assert_eq!(told(resolved(&groups, &[], &["more"])), expected, "{lines}");
         };
-        check("most = []", "has no optional-dependencies \"more\"");
-        check("more = \"a\"", "has no optional-dependencies \"more\"");
+        check("most = []", "must have optional-dependencies \"more\"");
+        check("more = \"a\"", "must have optional-dependencies \"more\"");
         check("more = []", "");
         check("more = [\n]", "");
         check("\"more\" = [{ name = \"a\" }, { name = \"version\" }]", "a 1, version 3");
@@ -444,7 +444,7 @@ version = "0.1"
             assert_eq!(told(resolved(&lock, &["all"], &[])), expected, "{more}");
         };
         check("more = [{ name = \"a\" }]", "a 1");
-        check("", "has no optional-dependencies \"more\"");
+        check("", "must have optional-dependencies \"more\"");
     }
 
     #[test]
@@ -472,7 +472,7 @@ version = "0.1"
 ]"#,
         );
         let resolved = resolved(&lock, &[], &[]).unwrap();
-        let why = "whether a is needed depends on `python_full_version < '3.11.5'`";
+        let why = "a is needed only if `python_full_version < '3.11.5'`";
         assert_eq!(resolved.open.as_deref(), Some(why));
         assert_eq!(told(Ok(resolved)), "version 3");
     }
@@ -485,7 +485,7 @@ version = "0.1"
             assert_eq!(told(resolved(&lock, &[], &[])), expected);
         };
         check(PACKAGES, "");
-        check(PACKAGES + 1, "has more than 20000 packages");
+        check(PACKAGES + 1, "must have at most 20000 packages");
     }
 
     #[test]

@@ -106,29 +106,29 @@ impl Kind for Virtualenv {
     const HANDED_ON: &'static [&'static str] = &["index", "extra-index"];
 
     fn schema() -> KindSchema {
-        KindSchema::new("virtualenv", "A Python virtual environment and what is installed in it")
+        KindSchema::new("virtualenv", "A Python virtual environment with its packages")
             .details(DETAILS)
-            .param(Param::new("path", Type::Path, "Directory of the environment.").argument(0).required())
-            .param(Param::new("python", Type::Text, "Interpreter: a command, a path, or a version (`3.12`).").default("python3"))
+            .param(Param::new("path", Type::Path, "Directory of the environment").argument(0).required())
+            .param(Param::new("python", Type::Text, "Interpreter: a command, a path or a version (`3.12`)").default("python3"))
             .param(Param::new("tool", Type::Text, "Installer; `auto` is uv if the host has it, else pip").one_of(&["auto", "pip", "uv"]).default("auto"))
-            .param(Param::list("requirements", Type::Path, "Requirements files on the host."))
-            .param(Param::new("content", Type::Content, "Requirements from the controller: `(file)\"requirements.lock\"`, or text."))
-            .param(Param::list("install", Type::Text, "Requirements one by one: `\"gunicorn==22.0.0\"`."))
-            .param(Param::new("lock", Type::Path, "A `uv.lock` on the host, in place of requirements; it does not need uv"))
-            .param(Param::new("project", Type::Path, "Directory with a `pyproject.toml`, or a wheel, on the host, which is installed, too"))
-            .param(Param::list("extras", Type::Text, "Extras of the project, or of the lock's."))
-            .param(Param::list("groups", Type::Text, "Dependency groups of the lock's project."))
-            .param(Param::list("constraints", Type::Path, "Files on the host that limit versions."))
-            .param(Param::list("wheelhouse", Type::Path, "Directories of wheels on the host, in place of an index unless one is given, too"))
-            .param(Param::new("index", Type::Text, "Package index, with user and password if needed; may be a secret"))
-            .param(Param::list("extra-index", Type::Text, "Further indexes, as `index`."))
-            .param(Param::new("require-hashes", Type::Bool, "Require a hash for everything; the first hash in the sources implies it").default(false))
-            .param(Param::new("exact", Type::Bool, "Remove packages that no source names, and install no others").default(false))
-            .param(Param::new("system-site-packages", Type::Bool, "Allow imports of system packages").default(false))
+            .param(Param::list("requirements", Type::Path, "Requirements files on the host"))
+            .param(Param::new("content", Type::Content, "Requirements from the controller: `(file)\"requirements.lock\"` or text"))
+            .param(Param::list("install", Type::Text, "Single requirements: `\"gunicorn==22.0.0\"`"))
+            .param(Param::new("lock", Type::Path, "A `uv.lock` on the host, instead of requirements; does not need uv"))
+            .param(Param::new("project", Type::Path, "Project to install: a directory with a `pyproject.toml`, or a wheel, on the host"))
+            .param(Param::list("extras", Type::Text, "Extras of the project, or of the project in the lock"))
+            .param(Param::list("groups", Type::Text, "Dependency groups of the project in the lock"))
+            .param(Param::list("constraints", Type::Path, "Constraints files on the host, which limit versions"))
+            .param(Param::list("wheelhouse", Type::Path, "Directories of wheels on the host; they replace the default index"))
+            .param(Param::new("index", Type::Text, "URL of the package index, with user and password if needed; may be a secret"))
+            .param(Param::list("extra-index", Type::Text, "Additional indexes, written as `index`"))
+            .param(Param::new("require-hashes", Type::Bool, "Require a hash for every package; a hash in the sources implies it").default(false))
+            .param(Param::new("exact", Type::Bool, "Install exactly the packages that the sources name, and remove others").default(false))
+            .param(Param::new("system-site-packages", Type::Bool, "Allow imports of the system's packages").default(false))
             .param(Param::new("owner", Type::Name, "User that owns the environment and runs the installer; default: the account that Converge works as"))
-            .param(Param::new("cache", Type::Path, "Directory, writable for the owner, that keeps downloads and built wheels; default: keep none"))
+            .param(Param::new("cache", Type::Path, "Cache of downloads and built wheels: a directory writable for the owner; default: no cache"))
             .example(
-                "A tool in an environment of its own",
+                "A tool in its own environment",
                 "package \"python3-venv\"\nvirtualenv \"/opt/tool\" exact=#true {\n    install \"iniconfig==2.0.0\"\n}",
             )
             .whole_system()
@@ -176,7 +176,7 @@ impl Kind for Virtualenv {
         };
         let mut needs = vec![view.need_folder(wish.path.parent().unwrap_or(Path::new("/")))?];
         needs.push(Need::of(seen.clone(), format!("the program {}", wish.python), || {
-            "declare `package \"python3-venv\"` before it, or name another interpreter".to_owned()
+            "before it, declare `package \"python3-venv\"`, or choose another interpreter".to_owned()
         }));
         if wish.tool == Tool::Uv {
             needs.push(Need::program(&view.program("uv")?, "uv"));
@@ -245,8 +245,8 @@ fn source(params: &mut Reader<'_>) -> Source {
         Some(lock) => {
             if !files.is_empty() || content.is_some() || !list.is_empty() {
                 params.problem(
-                    ParamProblem::together("has a lock and requirements")
-                        .help("a lock names everything already"),
+                    ParamProblem::together("`lock` must not be set together with requirements")
+                        .help("the lock already names all packages"),
                 );
             }
             Source::Lock(lock)
@@ -261,30 +261,29 @@ fn paths(params: &mut Reader<'_>, name: &str) -> Vec<PathBuf> {
 
 fn problems(params: &mut Reader<'_>, wish: &Wish) {
     if wish.path.parent().is_none() {
-        params.problem(ParamProblem::new("path", "is the root"));
+        params.problem(ParamProblem::new("path", "must not be `/`"));
     }
     if wish.python.is_empty() || wish.python.starts_with('-') || wish.python.chars().any(char::is_control) {
-        params.problem(ParamProblem::new("python", "is not the name of a program"));
+        params.problem(ParamProblem::new("python", "must be the name of a program"));
     }
     if matches!(&wish.source, Source::Requirements { content: Some(Filling::Secret(_)), .. }) {
         params.problem(ParamProblem::new("content", "cannot be a secret; `index` can"));
     }
     if let Source::Requirements { list, .. } = &wish.source {
         for one in list.iter().filter(|one| !is_one_requirement(one)) {
-            let problem = ParamProblem::new("install", format!("{one:?} is not one requirement"));
+            let problem = ParamProblem::new("install", format!("{one:?} must be one requirement"));
             params.problem(problem.help(
-                "write `NAME==VERSION`, a path or `NAME @ URL`; \
-                 an index goes into `index`, a file of requirements into `requirements`",
+                "write `NAME==VERSION`, a path or `NAME @ URL`; use `index` for an index, `requirements` for a file",
             ));
         }
     }
     for (name, names) in [("extras", &wish.extras), ("groups", &wish.groups)] {
         for odd in names.iter().filter(|odd| !is_extra(odd)) {
-            params.problem(ParamProblem::new(name, format!("{odd:?} is not a name of letters and digits")));
+            params.problem(ParamProblem::new(name, format!("{odd:?} must be a name of letters and digits")));
         }
     }
     if !wish.groups.is_empty() && !matches!(wish.source, Source::Lock(_)) {
-        params.problem(ParamProblem::new("groups", "needs a `lock`"));
+        params.problem(ParamProblem::new("groups", "must not be set without `lock`"));
     }
     for index in wish.index.iter().chain(&wish.extra_index) {
         if let Err(why) = Index::of(index) {

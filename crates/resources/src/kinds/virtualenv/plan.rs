@@ -28,7 +28,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
             Some(format!("a {} is in the way", place.sort.word()))
         }
         Seen::Known(_) if found.environment.is_none() && found.occupied => {
-            Some("a directory that is no virtual environment is in the way".to_owned())
+            Some("a directory that is not a virtual environment is in the way".to_owned())
         }
         _ => found.demand.problem.clone(),
     };
@@ -64,7 +64,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         Work::Change => {
             let properties = distributions(wish, found, found.environment.as_ref());
             if properties.is_empty() {
-                return Planned::InSync("every distribution is there in its version".to_owned());
+                return Planned::InSync("every distribution is installed in its version".to_owned());
             }
             Planned::change(Change { properties, ..Change::new(Verb::Update) })
         }
@@ -120,8 +120,7 @@ fn other_interpreter(wish: &Wish, found: &Found, environment: &Environment) -> O
         }
     }
     let program = environment.program.as_ref();
-    let before =
-        program.map_or_else(|| "one that is gone".to_owned(), |program| program.display().to_string());
+    let before = program.map_or_else(|| "missing".to_owned(), |program| program.display().to_string());
     let version = environment.version.as_deref().unwrap_or("unknown");
     let after = chosen.map_or(&wish.python, |chosen| &chosen.shown).clone();
     Some(PropertyChange::new("python", format!("{before} ({version})"), after))

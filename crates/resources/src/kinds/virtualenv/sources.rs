@@ -134,7 +134,7 @@ impl Reading<'_> {
         if !matches!(seen, Seen::Absent) {
             self.open(format!("{} comes with an earlier step", path.display()));
         }
-        let need = Need::of(seen, what, || "let an earlier step bring it, or correct the path".to_owned());
+        let need = Need::of(seen, what, || "create it in an earlier step, or correct the path".to_owned());
         self.demand.needs.push(need);
         Ok(None)
     }
@@ -167,7 +167,7 @@ impl Reading<'_> {
         }
         self.seen.push(read);
         if self.seen.len() > FILES {
-            self.demand.problem = Some(format!("more than {FILES} requirements files name each other"));
+            self.demand.problem = Some(format!("more than {FILES} requirements files include each other"));
             return Ok(());
         }
         match self.read(path)? {
@@ -196,7 +196,7 @@ impl Reading<'_> {
                     }
                     self.vague.get_or_insert_with(|| {
                         format!(
-                            "the name of every distribution: write `NAME @ {line}`, or `#egg=NAME` behind it"
+                            "the name of every distribution: write `NAME @ {line}`, or append `#egg=NAME`"
                         )
                     });
                     self.open(format!("only the installer knows what `{line}` is"));
@@ -221,13 +221,13 @@ impl Reading<'_> {
     fn named(&mut self, name: &str, folder: Option<&Path>, is_limit: bool) -> Result<(), LookError> {
         match folder {
             Some(_) if name.contains("://") => {
-                self.open(format!("{name} is not read before it is used"));
+                self.open(format!("only the installer reads {name}"));
                 Ok(())
             }
             Some(folder) => self.file(&below(folder, name), is_limit),
             None => {
                 self.demand.problem = Some(format!(
-                    "names {name}, which the host does not have: only a file on the host can name others"
+                    "includes {name}, but only a requirements file on the host can include other files"
                 ));
                 Ok(())
             }
@@ -239,7 +239,7 @@ impl Reading<'_> {
             Some(Some(false)) => return Ok(()),
             Some(None) => {
                 let marker = requirement.marker.unwrap_or_default();
-                self.open(format!("whether {} is wanted depends on `{marker}`", requirement.name));
+                self.open(format!("{} is needed only if `{marker}`", requirement.name));
                 return Ok(());
             }
             _ => {}
@@ -250,7 +250,7 @@ impl Reading<'_> {
         if let (Some(pin), Some(limit)) = (&pin, limit)
             && !same_version(limit, pin)
         {
-            let problem = format!("asks for {name} {pin}, and the constraints for {limit}");
+            let problem = format!("asks for {name} {pin}, but the constraints for {limit}");
             self.demand.problem.get_or_insert(problem);
         }
         let pin = pin.or_else(|| limit.cloned());
@@ -263,8 +263,9 @@ impl Reading<'_> {
             Some(pin) => self.demand.pins.push((name, pin)),
             None if is_direct => self.unversioned(name),
             None => {
-                self.vague
-                    .get_or_insert_with(|| format!("the version of every distribution, and {name} has none"));
+                self.vague.get_or_insert_with(|| {
+                    format!("the version of every distribution, but {name} has no version")
+                });
                 self.open(format!("{name} has no fixed version"));
                 self.demand.loose.push(name);
             }
@@ -312,9 +313,12 @@ impl Reading<'_> {
             }
             (None, _) => {
                 self.vague.get_or_insert_with(|| {
-                    format!("the name of every distribution, and {}/pyproject.toml has none", path.display())
+                    format!(
+                        "the name of every distribution, but {}/pyproject.toml has no name",
+                        path.display()
+                    )
                 });
-                self.open(format!("only the installer knows what {} comes to", path.display()));
+                self.open(format!("only the installer knows the name of {}", path.display()));
             }
         }
         self.demand.project = name;
@@ -326,7 +330,8 @@ impl Reading<'_> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let parts: Vec<_> = stem.split('-').collect();
         let [name, version, _, _, _, ..] = parts[..] else {
-            self.demand.problem = Some(format!("{} is not named as a wheel is", path.display()));
+            self.demand.problem =
+                Some(format!("{} must be named `NAME-VERSION-PYTHON-ABI-PLATFORM.whl`", path.display()));
             return Ok(());
         };
         let name = requirement::normal_name(name);
@@ -336,7 +341,7 @@ impl Reading<'_> {
         self.demand.pins.push((name, version.to_owned()));
         let seen = self.view.followed(path)?;
         let what = format!("the wheel {}", path.display());
-        let need = Need::of(seen, what, || "let an earlier step bring it, or correct the path".to_owned());
+        let need = Need::of(seen, what, || "create it in an earlier step, or correct the path".to_owned());
         self.demand.needs.push(need);
         Ok(())
     }
@@ -368,13 +373,11 @@ impl Reading<'_> {
         if let (Some(name), false) = (self.wide, demand.complete) {
             demand.hidden = true;
             demand.open.get_or_insert_with(|| {
-                format!(
-                    "{name} may need others, which no source names; with hashes or a lock the plan is exact"
-                )
+                format!("{name} may need packages that no source names; hashes or a lock make the plan exact")
             });
         }
         if let (true, Some(wanted)) = (wish.exact, self.vague) {
-            demand.problem.get_or_insert_with(|| format!("`exact` wants {wanted}"));
+            demand.problem.get_or_insert_with(|| format!("`exact` needs {wanted}"));
         }
         for flag in [wish.exact, wish.require_hashes] {
             demand.digest.update(&[u8::from(flag)]);

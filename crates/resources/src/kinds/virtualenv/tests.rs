@@ -249,7 +249,7 @@ fn what_may_bring_others_is_unknown_once_and_then_in_sync_until_it_changes() {
     let wish = |names: &[&str]| venv(&[("install", listed(names))]);
     let planned = change(trial.plan("virtualenv", &wish(&["lib==1"])));
     assert_eq!(shown(&planned)[1..], ["lib: - -> 1", "distributions: - -> ?"]);
-    assert!(why(&planned).starts_with("lib may need others"), "{}", why(&planned));
+    assert!(why(&planned).starts_with("lib may need packages"), "{}", why(&planned));
     trial.laws("virtualenv", &wish(&["lib==1"]));
     let planned = change(trial.plan("virtualenv", &wish(&["lib==1", "tool"])));
     assert_eq!(shown(&planned), ["tool: - -> ?", "distributions: 3 of them -> ?"]);
@@ -270,13 +270,16 @@ fn a_wheel_says_what_it_is_and_is_installed_after_what_has_a_hash() {
     let alone = wheel("My_App-1.0-py3-none-any.whl", "");
     let planned = change(trial.plan("virtualenv", &alone));
     assert_eq!(shown(&planned)[1..], ["my-app: - -> 1.0", "distributions: - -> ?"]);
-    assert!(why(&planned).starts_with("my-app may need others"), "{}", why(&planned));
+    assert!(why(&planned).starts_with("my-app may need packages"), "{}", why(&planned));
     let locked = wheel("app-2.0-1-py3-none-any.whl", "lib==1 --hash=sha256:00\n");
     let planned = trial.laws("virtualenv", &locked);
     assert_eq!(shown(&planned)[1..], ["app: - -> 2.0", "lib: - -> 1"], "all that comes is named");
     trial.assert_in_sync("virtualenv", &locked);
     let odd = wheel("app.whl", "");
-    assert_eq!(impossible(trial.plan("virtualenv", &odd)), "/opt/app.whl is not named as a wheel is");
+    assert_eq!(
+        impossible(trial.plan("virtualenv", &odd)),
+        "/opt/app.whl must be named `NAME-VERSION-PYTHON-ABI-PLATFORM.whl`"
+    );
 }
 
 #[test]
@@ -370,7 +373,7 @@ fn half_an_environment_is_made_whole() {
     fs::remove_file(trial.at(&format!("{VENV}/pyvenv.cfg"))).unwrap();
     let replaced = trial.laws("virtualenv", &wish);
     assert_eq!(replaced.verb, Verb::Replace);
-    assert_eq!(shown(&replaced)[0], "state: its pyvenv.cfg is gone -> whole");
+    assert_eq!(shown(&replaced)[0], "state: its pyvenv.cfg is missing -> whole");
     fs::remove_dir_all(trial.at(&format!("{VENV}/lib/python3.11/site-packages/pip-23.0.dist-info"))).unwrap();
     trial.assert_in_sync("virtualenv", &wish);
     trial.apply("virtualenv", &exactly(&trial, "a==2\n")).unwrap();
@@ -387,11 +390,11 @@ fn what_cannot_be_is_told_before_anything_is_installed() {
         assert_eq!(impossible(trial.plan("virtualenv", &wish)), said, "{text}");
     };
     check("a==1\nA==1.0\na==2\n", "", "asks for a 1 and 2");
-    check("a==1\n", "a==2\n", "asks for a 1, and the constraints for 2");
+    check("a==1\n", "a==2\n", "asks for a 1, but the constraints for 2");
     check(
         "-e /srv/app\n",
         "",
-        "`exact` wants the name of every distribution: write `NAME @ -e /srv/app`, or `#egg=NAME` behind it",
+        "`exact` needs the name of every distribution: write `NAME @ -e /srv/app`, or append `#egg=NAME`",
     );
 }
 
@@ -543,7 +546,7 @@ fn what_is_there_by_half_is_not_believed() {
     check(
         &|| fs::remove_file(metadata(&site(), "a").join("RECORD")).unwrap(),
         Verb::Replace,
-        "state: a 1 is installed by half -> whole",
+        "state: a 1 is half-installed -> whole",
     );
     check(
         &|| {
@@ -553,7 +556,7 @@ fn what_is_there_by_half_is_not_believed() {
             fs::write(other.join("RECORD"), "").unwrap();
         },
         Verb::Replace,
-        "state: a is there twice -> whole",
+        "state: a is installed twice -> whole",
     );
     check(&|| fs::remove_file(site().join("a.py")).unwrap(), Verb::Update, "a: 1 (a.py is gone) -> 1");
     let config = format!("{VENV}/pyvenv.cfg");
@@ -561,7 +564,7 @@ fn what_is_there_by_half_is_not_believed() {
     check(
         &|| trial.write(&config, text().replace("home = /usr/bin", "home = /nowhere")),
         Verb::Replace,
-        "state: its pyvenv.cfg says `home = /nowhere`, where its interpreter is not -> whole",
+        "state: its pyvenv.cfg says `home = /nowhere`, but its interpreter is elsewhere -> whole",
     );
     check(
         &|| {
@@ -679,7 +682,7 @@ fn what_is_in_the_way_or_missing_is_an_error_of_the_plan() {
     trial.write(&format!("{VENV}/mine"), "");
     assert_eq!(
         impossible(trial.plan("virtualenv", &venv(&[]))),
-        "a directory that is no virtual environment is in the way"
+        "a directory that is not a virtual environment is in the way"
     );
     fs::remove_dir_all(trial.at(VENV)).unwrap();
     fs::remove_dir_all(trial.at("/usr/lib/python3.11/ensurepip")).unwrap();
