@@ -204,12 +204,12 @@ impl Kind for AptRepository {
 }
 
 const DETAILS: &str = "\
-The repository is a deb822 file `/etc/apt/sources.list.d/NAME.sources`, its key `/etc/apt/keyrings/NAME.asc` (or `.gpg`), \
-which signs this repository and no other. As soon as they are written, the lists of this repository are fetched, so that a \
-wrong address, release or key fails here and is put back, and the packages of the next resources are known. Packages that \
-are planned after a change of a repository show their versions as unknown until then.
+The kind writes a deb822 file `/etc/apt/sources.list.d/NAME.sources` and a key `/etc/apt/keyrings/NAME.asc` (or \
+`.gpg`). The key signs only this repository. After each change Converge fetches the lists of this repository. So the \
+step fails here if the address, the release or the key is wrong, and the files are put back. Later resources can then \
+install the new packages. Until then, a plan shows the versions of packages after a changed repository as unknown.
 
-Lists of a repository that was removed are not used any more, and go when all lists are next fetched.";
+apt no longer uses the lists of a removed repository. The next fetch of all lists deletes them.";
 
 impl Wish {
     fn key_path(&self, form: Form) -> &Path {

@@ -57,14 +57,16 @@ impl Kind for Archive {
         let [mode, owner, group] = attributes::params();
         KindSchema::new("archive", "An archive, unpacked into a directory")
             .details(
-                "Tar, compressed with gzip or not, and zip. It comes from the controller, is checked as \
-                 a whole, and is unpacked where its digest, the parameters, or anything that it brought has changed: a \
-                 receipt on the host says what was unpacked. What an earlier archive brought and this one does not goes, and the result of the step names it; \
-                 what came into the directory otherwise stays.\n\n\
-                 Files keep their permission bits, but no write permission for their group and others. Refused are paths that are \
-                 absolute or hold `..`, anything below a link, links that lead out of the directory, devices, set-user-id \
-                 and set-group-id files, more than 200,000 entries, and more than 200 times the archive's size. What it brings is not \
-                 known before it is unpacked, so that later steps that need something of it are conditional.",
+                "The kind unpacks tar, tar.gz and zip archives. The controller sends the archive, and the host \
+                 checks it as a whole. A receipt on the host records the unpacked files. The kind unpacks \
+                 again if the digest, a parameter or an unpacked file changed. It removes the files that an \
+                 earlier archive brought and this archive lacks; the result of the step names them. Other \
+                 files in the directory stay.\n\n\
+                 Files keep their permission bits, except write permission for group and others. The kind \
+                 refuses absolute paths, paths with `..`, paths below a link, links out of the directory, \
+                 devices, and set-user-id and set-group-id files. It also refuses more than 200,000 entries, \
+                 and more than 200 times the archive's size. A plan does not open the archive, so later steps \
+                 that need a file of it are conditional.",
             )
             .param(Param::new("to", Type::Path, "Directory, created if it does not exist").argument(0).required())
             .param(Param::new("source", Type::Content, "Archive: `(file)\"name.tar.gz\"`"))

@@ -40,11 +40,12 @@ impl Kind for AuthorizedKey {
         let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);
         KindSchema::new("authorized-key", "Public keys that can log in as a user")
             .details(
-                "A key is told from others by itself alone: one that is there with another comment or with options is \
-                 left as it is, unless `options` are given. `~/.ssh` is kept at mode 0700, the file at 0600, both the \
-                 user's; a file elsewhere is made with mode 0644 and belongs to root, and its directory must be there.\n\n\
-                 Links that the user put in the way are not followed. The last key of the user whose login the run uses \
-                 is not removed.",
+                "Converge identifies a key by the key itself. A key with another comment or other options \
+                 stays unchanged, unless you set `options`. `~/.ssh` gets mode 0700, the file mode 0600, and \
+                 both belong to the user. A file elsewhere gets mode 0644 and belongs to root; its directory \
+                 must exist.\n\n\
+                 Converge does not follow links that the user made. To prevent a lock-out, it does not remove \
+                 the last key of the user whose login the run uses.",
             )
             .param(Param::new("user", Type::Name, "User of the account").argument(0).required())
             .param(text("state", "Wanted state of the keys").one_of(&["present", "absent"]).default("present"))

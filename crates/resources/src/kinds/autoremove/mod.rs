@@ -21,10 +21,12 @@ impl Kind for Autoremove {
     fn schema() -> KindSchema {
         KindSchema::new("autoremove", "Removal of packages that no other package needs any more")
             .details(
-                "Packages that only came along with others go once nothing needs them: the plan names each, as the \
-                 package manager itself foresees them, also those that a change of packages before it leaves behind. What \
-                 was installed by name, here or by hand, always stays. Write it after the packages that should be there. \
-                 If more than the plan names turns out to be unneeded, the step stops, and the next plan names it.",
+                "The kind removes packages that were installed as dependencies and that no package needs any \
+                 more. The plan names each of them, as the package manager foresees them. This includes \
+                 packages that an earlier step of the plan leaves unneeded. Packages that a user or Converge \
+                 installed by name always stay. Write the resource after the packages that the host needs. If \
+                 more packages than in the plan turn out to be unneeded, the step stops, and the next plan \
+                 names them.",
             )
             .param(
                 Param::new("name", Type::Text, "Always `packages`").argument(0).one_of(&["packages"]).default("packages"),

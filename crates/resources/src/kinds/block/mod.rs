@@ -31,12 +31,17 @@ impl Kind for Block {
     fn schema() -> KindSchema {
         let mut schema = KindSchema::new("block", "A block of lines between two markers in a text file")
             .details(
-                "The lines stand between `# BEGIN CONVERGE NAME` and `# END CONVERGE NAME`; what is outside keeps its \
-                 bytes. A block that is there stays where it is; a new one goes to the end, or where `insert-after` or \
-                 `insert-before` says. Markers that do not pair up are an error of the plan.",
+                "The lines are between `# BEGIN CONVERGE NAME` and `# END CONVERGE NAME`. Text outside the \
+                 markers keeps its bytes. An existing block stays at its place. A new block goes to the end, \
+                 or to the place in `insert-after` or `insert-before`. Unpaired markers are an error of the \
+                 plan.",
             )
             .param(Param::new("path", Type::Path, "File").argument(0).required())
-            .param(Param::new("name", Type::Text, "Name of the block within its file; part of the markers").argument(1).default("block"))
+            .param(
+                Param::new("name", Type::Text, "Name of the block within its file; part of the markers")
+                    .argument(1)
+                    .default("block"),
+            )
             .param(
                 Param::new("state", Type::Text, "Wanted state")
                     .one_of(&["present", "absent"])
@@ -44,8 +49,12 @@ impl Kind for Block {
             )
             .param(Param::new("content", Type::Text, "Lines of the block"))
             .param(
-                Param::new("marker", Type::Text, "Marker lines: `{mark}` becomes `BEGIN` and `END`, `{name}` the name")
-                    .default("# {mark} CONVERGE {name}"),
+                Param::new(
+                    "marker",
+                    Type::Text,
+                    "Marker lines: `{mark}` becomes `BEGIN` and `END`, `{name}` the name",
+                )
+                .default("# {mark} CONVERGE {name}"),
             );
         schema.params.extend(lines::placement_params());
         schema.params.extend(edited_file::params());

@@ -178,29 +178,30 @@ impl Kind for Command {
 }
 
 const DETAILS: &str = "\
-Converge must know whether there is something to do, so a command says how that is told: `creates`, `removes`, `unless` \
-or `only-if`; with several of them it is run only where each asks for it. Once it ran, its guards must agree that it was \
-done; otherwise the step failed. Guards are reads: they run where nothing can be written, in a plan and after the command \
-alike. What they write to the home of their user, to /tmp, /var/tmp, /var/cache and /var/log is thrown away, so that a program may \
-keep a cache there; a guard that tries to write elsewhere fails, and the plan says so. They run \
-as the same user, in the same directory and with the same variables, for at most a minute.
+A resource must be idempotent, so a command needs a guard that tells whether it is done: `creates`, `removes`, \
+`unless` or `only-if`. With several guards, the command runs only if each of them asks for it. After the command, \
+Converge asks the guards again; if one still asks for the command, the step fails. Guards only read: they run in a \
+file system without write access, in a dry run (`converge plan`) and after the command. They may write to the home of \
+their user, /tmp, /var/tmp, /var/cache and /var/log, for example a cache; Converge discards these files. A guard that \
+writes elsewhere fails, and the plan says so. Guards run as the same user, in the same directory and with the same \
+variables, for at most one minute.
 
-`only-notified=#true` makes the command a handler: it is run once, after the last resource that notifies it changed. \
-`always=#true` runs it every time.
+`only-notified=#true` makes the command a handler. It runs once, after the last resource that notifies it has changed. \
+`always=#true` runs the command in every apply.
 
-`once` is for what concerns all hosts together, such as the migration of a database that they share. One host runs it: \
-the first of the rollout that needs it, or of the run where there is no rollout; the others wait for it, and fail where \
-it failed. What it was run once for is its address with the text that is given, which is usually a release; with `#true` \
-it is the command and its directory. Each host's ledger and the controller remember it. A host that is added later \
-finds it done; where nobody remembers, because host and controller are new, it is run again and must bear that. To run \
-it again on purpose, change the text. With `once` there is no guard.
+`once` is for a command that concerns all hosts together, such as the migration of a shared database. One host runs \
+it: the first host of the rollout, or of the run, that needs it. The other hosts wait, and fail if it fails. The key \
+of the run is the address with the text, which is usually a release. With `#true`, the key is the command and its \
+directory. The ledger of each host and the controller remember the key, so a host that you add later does not run the \
+command again. A new host with a new controller has no such memory: it runs the command again, and the command must \
+tolerate that. To run it again on purpose, change the text. A command with `once` has no guard.
 
-The environment is clean: PATH, HOME, USER, LOGNAME, LC_ALL=C.UTF-8, the proxy variables and TZ of the login, and what \
-`env` adds. Where a directory stands for the host (`root=`), commands run on the machine itself, in that directory, and \
-`CONVERGE_ROOT` names it; `creates`, `removes` and `cwd` are below it.
+The environment is clean. It has PATH, HOME, USER, LOGNAME, LC_ALL=C.UTF-8, the login's proxy variables and TZ, and \
+the variables in `env`. If a directory represents the host (`root=`), commands run on the machine itself, in that \
+directory. `CONVERGE_ROOT` then names the directory; `creates`, `removes` and `cwd` are below it.
 
-What a command leaves running is not waited for. After `timeout` (ten minutes if not given) it is ended, with all that it \
-started.";
+Converge does not wait for processes that the command leaves running. After `timeout` (default: ten minutes) it ends \
+the command with all its processes.";
 
 fn when(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> When {
     let guards = Guards {

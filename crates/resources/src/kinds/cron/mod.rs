@@ -143,14 +143,15 @@ impl Kind for Cron {
 }
 
 const DETAILS: &str = "\
-Each job is a file `/etc/cron.d/NAME`, mode 0644, or 0600 if it holds a secret, that cron reads within a minute; nothing has to be reloaded. The schedule \
-is `special`, or the five fields of crontab(5), each `*` if not given: numbers, names (`mon`, `jan`), ranges (`1-5`), steps \
-(`*/10`) and lists (`0,30`). They are checked before anything is written.
+Each job is a file `/etc/cron.d/NAME`. Its mode is 0644, or 0600 if it holds a secret. cron reads it within a minute, \
+so it needs no reload. The schedule is `special`, or the five fields of crontab(5), each `*` by default. A field takes \
+numbers, names (`mon`, `jan`), ranges (`1-5`), steps (`*/10`) and lists (`0,30`). Converge checks them before it \
+writes the file.
 
-Write `%` plainly in `command`: cron would take it for the end of a line, so it is written as `\\%`, and the shell gets `%`. \
-The same holds for backslashes, of which cron takes every second one of a row. A `\\%`, as a crontab has it, is an error. \
-Cron's PATH is short; set `PATH` in `env`, or use full paths. cron must be installed, or come with a package of an earlier \
-resource: a job that nothing runs is an error of the plan.";
+Write a plain `%` in `command`. cron would end the line there, so Converge writes `\\%`, and the shell gets `%`. \
+Backslashes work the same way, because cron removes every second one in a row. An escaped `\\%`, as in a crontab, is \
+an error. cron has a short PATH: set `PATH` in `env`, or use full paths. cron must be installed, or come with a \
+package of an earlier resource. Without cron the job is an error of the plan.";
 
 /// The need for a program that runs cron jobs.
 fn need_cron(view: &View<'_>) -> Result<Need, LookError> {

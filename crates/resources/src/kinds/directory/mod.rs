@@ -54,13 +54,13 @@ impl Kind for Directory {
         let [mode, owner, group] = attributes::params();
         KindSchema::new("directory", "A directory, with its mode and owner")
             .details(
-                "Directories that are missing above it are made with it, with mode 0755, and the plan lists them.\n\n\
-                 `recurse`, `file-mode`, `dir-mode` and `purge` reach what is below the directory. They never follow a \
-                 link, never enter what is mounted there, and leave alone what another resource claims with all that is \
-                 below it.\n\n\
-                 What `purge` and `state=\"absent\"` remove is kept until the run ends where it is small (10,000 entries, \
-                 64 MiB, files and links only); more cannot be put back, and the plan says so. A mount in it is an error \
-                 of the plan.",
+                "The kind also creates missing parent directories, with mode 0755. The plan lists them.\n\n\
+                 `recurse`, `file-mode`, `dir-mode` and `purge` change the content of the directory. They \
+                 never follow links and never enter mounted file systems. They skip paths that another \
+                 resource claims, with everything below.\n\n\
+                 Converge keeps removed content until the end of the run, so that a failed step can restore \
+                 it. It keeps at most 10,000 entries and 64 MiB, and only files and links. It cannot restore \
+                 more, and the plan says so. A mount in the removed content is an error of the plan.",
             )
             .param(Param::new("path", Type::Path, "Path of the directory").argument(0).required())
             .param(

@@ -63,10 +63,10 @@ impl Kind for Download {
         let [validate, backup] = replace_file::params();
         KindSchema::new("download", "A file from the network, identified by its checksum")
             .details(
-                "The host fetches it with its curl, else its wget; a file that already has the checksum is not fetched \
-                 again. What arrives takes its place only if its SHA-256 is the one given; otherwise the old file stays. \
-                 A URL may hold a secret: it is on no command line and in no message. From `https` no redirect leads to \
-                 `http`.",
+                "The host downloads the file with curl, or with wget if it has no curl. A file with the right \
+                 checksum is not downloaded again. A new file replaces the old one only if its SHA-256 is \
+                 right; otherwise the old file stays. The URL can be a secret: it appears on no command line \
+                 and in no message. Redirects from `https` to `http` are refused.",
             )
             .param(Param::new("path", Type::Path, "Path of the file").argument(0).required())
             .param(Param::new("url", Type::Url, "Address: `https://…` or `http://…`").required())

@@ -62,16 +62,16 @@ impl Kind for File {
         let [validate, backup] = replace_file::params();
         KindSchema::new("file", "A file, with its content, mode and owner")
             .details(
-                "Content is written into a temporary file beside the target, synced, checked by `validate`, and renamed, \
-                 so that the file is the old one or the new one at every moment. Text given as `content` ends with a \
-                 newline; one is added where it is missing, unless `newline=#false`. Without `content` the file is \
-                 created empty and what it holds later is left alone.\n\n\
-                 A file that is replaced keeps its mode, owner, ACL, capabilities and other extended attributes; the plan \
-                 warns of what it cannot keep, and of other names (hard links), which keep the old content. With an ACL the \
-                 bits of the group are its mask. Another owner or group takes the set-id bits and the capabilities away, \
-                 unless `mode` says otherwise.\n\n\
-                 A link, a directory or a device in the way is never replaced silently: `replace=#true` lets a link make \
-                 way; the rest is an error of the plan.",
+                "Converge writes the content to a temporary file beside the target, syncs it, runs `validate`, \
+                 and renames it. So at every moment the path has either the old or the new file. Text in \
+                 `content` gets a newline at its end, unless `newline=#false`. Without `content`, a new file \
+                 is empty, and the content of an existing file stays.\n\n\
+                 A replaced file keeps its mode, owner, ACL, capabilities and other extended attributes. The \
+                 plan warns if it cannot keep one of them. It also warns of other names (hard links), which \
+                 keep the old content. With an ACL, the group bits of the mode are its mask. A new owner or \
+                 group removes set-id bits and capabilities, unless `mode` sets them.\n\n\
+                 Converge never silently replaces a link, a directory or a device at the path. `replace=#true` \
+                 allows it to replace a link; anything else is an error of the plan.",
             )
             .param(Param::new("path", Type::Path, "Path of the file").argument(0).required())
             .param(

@@ -225,21 +225,23 @@ impl Kind for FirewallPolicy {
 }
 
 const DETAILS: &str = "\
-The module `firewall` writes the rules from names and asks for less.
+The module `firewall` writes the rules from names and needs fewer parameters.
 
-A policy is the packet filter's own, and no other is touched: with nftables it is the table `inet converge`, with its chains for \
-NAT too; those of Docker, of fail2ban and of /etc/nftables.conf stay as they are. A new policy is checked when it is planned and \
-again before anything is written, and takes the place of the old one in one step: at no moment is the host without one. \
-Connections that stand stay, as long as the rules accept `ct state established`, as those of `rule` do.
+A policy belongs to Converge; it does not touch other policies. With nftables, the policy is the table `inet \
+converge`, with its own chains for NAT. The tables of Docker, fail2ban and /etc/nftables.conf stay unchanged. Converge \
+checks a new policy in the plan, and again before it writes anything. The new policy replaces the old one in one step, \
+so the host is never without a policy. Open connections stay if the rules accept `ct state established`, as the rules \
+of `rule` do.
 
-The filter does not list a policy as it was written. So a receipt on the host keeps what was listed right after \
-the policy was applied: when somebody has flushed or edited it since, the plan shows which rules, \
-and puts them back. Counters, and the addresses that rate limits remember, do not count.
+nftables does not list a policy as it was written. So a receipt on the host keeps the list of the rules, made right \
+after the apply. If another user or program flushes or edits the policy, the plan shows the changed rules, and an \
+apply restores them. Counters do not count as changes, nor do the addresses of rate limits.
 
-Before a policy is applied, the plan warns if no rule lets in the run itself. `rules` and `raw` are in the words of nftables, \
-and are not read for that.
+A policy can cause a lock-out, so its step is guarded: the host reverts it unless a new login works. The plan also \
+warns if no rule accepts the run's own connection. Converge does not read `rules` and `raw` for this check, because \
+they are in the syntax of nftables.
 
-The policy is kept in a file below /etc/converge, which the module's own unit loads at boot.";
+The policy is in a file below /etc/converge. The unit of the module loads it at boot.";
 
 /// The reason why this host cannot have a policy in the syntax of nftables.
 fn foreign(filter: &dyn Firewall) -> String {

@@ -70,12 +70,13 @@ impl Kind for Git {
     fn schema() -> KindSchema {
         KindSchema::new("git", "A checkout of a Git repository")
             .details(
-                "The commit is checked out by itself, on no branch. Whether it is there is read from the repository's own \
-                 files; only a branch, or a tag that is not known yet, makes a look ask the remote (`git ls-remote`). With \
-                 `update=#false` a checkout that is there stays.\n\n\
-                 Local changes are kept, or make the checkout fail, unless `force=#true` discards them. For SSH the \
-                 user's own keys and known hosts hold; nothing is asked. git must be installed, or come with a package of an \
-                 earlier resource. A branch or a tag that has moved since the plan makes the step stop.",
+                "The kind checks out the commit without a branch. It reads the current commit from the \
+                 repository's own files. A look asks the remote (`git ls-remote`) only for a branch, or for an \
+                 unknown tag. With `update=#false` an existing checkout stays as it is.\n\n\
+                 Local changes stay, or make the checkout fail, unless `force=#true` discards them. For SSH, \
+                 git uses the user's own keys and known hosts, and never asks a question. git must be \
+                 installed, or come with a package of an earlier resource. If a branch or a tag moved since \
+                 the plan, the step stops.",
             )
             .param(Param::new("path", Type::Path, "Path of the work tree").argument(0).required())
             .param(Param::new("url", Type::Text, "Repository: a URL, `user@host:path` or a path on the host").required())

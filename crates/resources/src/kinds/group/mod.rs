@@ -46,10 +46,11 @@ impl Kind for Group {
     fn schema() -> KindSchema {
         KindSchema::new("group", "A group of users, with its number and its members")
             .details(
-                "Groups are those of the host's own files. With `members` the group has exactly these; without it \
-                 membership is left to `groups` of the kind `user`. Members by their primary group are not counted.\n\n\
-                 A group that is some user's primary group is not removed, and no change takes the user whose login the \
-                 run uses out of `sudo`, `wheel` or `admin`.",
+                "The kind manages groups in the host's own files. With `members` the group has exactly these \
+                 members. Without `members`, the `groups` of the kind `user` set the membership. `members` \
+                 does not count users whose primary group it is.\n\n\
+                 The primary group of a user cannot be removed. To prevent a lock-out, no change removes the \
+                 run's own login from `sudo`, `wheel` or `admin`.",
             )
             .param(Param::new("name", Type::Name, "Name.").argument(0).required())
             .param(
@@ -57,7 +58,14 @@ impl Kind for Group {
                     .one_of(&["present", "absent"])
                     .default("present"),
             )
-            .param(Param::new("gid", Type::Int, "Numeric id; default: chosen by the host; existing files keep the old number").range(0, 4_294_967_293))
+            .param(
+                Param::new(
+                    "gid",
+                    Type::Int,
+                    "Numeric id; default: chosen by the host; existing files keep the old number",
+                )
+                .range(0, 4_294_967_293),
+            )
             .param(Param::new("system", Type::Bool, "Create the group as a system group").default(false))
             .param(Param::list("members", Type::Name, "Exact list of members; default: unchanged"))
             .whole_system()

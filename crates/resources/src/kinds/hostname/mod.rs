@@ -36,8 +36,9 @@ impl Kind for Hostname {
     fn schema() -> KindSchema {
         KindSchema::new("hostname", "The name of the host")
             .details(
-                "The name takes effect at once and stays over a boot. `/etc/hosts` is not touched: where programs look \
-                 the name up, a `line` there says what it means. Facts keep the old name until the next run.",
+                "The name takes effect at once and stays after a boot. The kind does not change `/etc/hosts`. \
+                 If programs must resolve the name there, declare a `line`. Facts keep the old name until the \
+                 next run.",
             )
             .param(Param::new("name", Type::Hostname, "Name, with or without a domain").argument(0).required())
             .example("A name", "hostname \"web1\"\nline \"/etc/hosts\" \"127.0.1.1 web1\" match=\"^127\\\\.0\\\\.1\\\\.1\\\\s\"")

@@ -34,11 +34,11 @@ impl Kind for Ini {
     fn schema() -> KindSchema {
         let mut schema = KindSchema::new("ini", "An option of an ini file")
             .details(
-                "A line of the option that is there already gets the new value and keeps its spaces around `=`; a new \
-                 one goes to the end of the section, in the style of the options before it; a new section to the end of \
-                 the file. Several values are several lines of one option. Comments, blank lines, other options and \
-                 line ends keep their bytes.\n\n\
-                 With `state=\"absent\"` the option goes, or the whole section where no `option` is given.",
+                "An existing line of the option gets the new value and keeps its spaces around `=`. A new line \
+                 goes to the end of the section, in the style of the lines before it. A new section goes to \
+                 the end of the file. Several values become several lines of one option. Comments, blank \
+                 lines, other options and line ends keep their bytes.\n\n\
+                 `state=\"absent\"` removes the option, or the whole section if `option` is not set.",
             )
             .param(Param::new("path", Type::Path, "File").argument(0).required())
             .param(Param::new("section", Type::Text, "Section, without brackets; empty for the lines before the first section").argument(1))

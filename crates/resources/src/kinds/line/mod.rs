@@ -33,11 +33,13 @@ impl Kind for Line {
     fn schema() -> KindSchema {
         let mut schema = KindSchema::new("line", "One line of a text file")
             .details(
-                "The last line that matches `match` becomes the text; where none does, or there is no `match`, the text \
-                 is added unless the file has that very line already. Everything else in the file keeps its bytes: other \
-                 lines, line ends (CRLF too), a missing final newline, text that is not UTF-8.\n\n\
-                 With `state=\"absent\"` every line that matches, or that is the text, goes.\n\n\
-                 Several `line`s, `block`s and `ini`s share one file, also with a `file` that sets no content.",
+                "The last line that matches `match` is replaced with the text. If no line matches, or `match` \
+                 is not set, the text is added, unless the file already has that line. Everything else in the \
+                 file keeps its bytes: other lines, line ends (also CRLF), a missing final newline, and text \
+                 that is not UTF-8.\n\n\
+                 `state=\"absent\"` removes every line that matches `match` or equals the text.\n\n\
+                 Several `line`, `block` and `ini` resources can share one file, also with a `file` that sets \
+                 no content.",
             )
             .param(Param::new("path", Type::Path, "File").argument(0).required())
             .param(Param::new("text", Type::Text, "Text of the line, without its line end").argument(1))

@@ -82,8 +82,8 @@ impl Kind for Link {
         let [_, owner, group] = attributes::params();
         KindSchema::new("link", "A symbolic link")
             .details(
-                "What it leads to need not be there. A link that leads elsewhere is changed in one step, so that it \
-                 always leads to the old or to the new place. A directory in the way is never replaced.",
+                "The target need not exist. A changed link is replaced in one step, so it always leads to the \
+                 old or the new target. Converge never replaces a directory with a link.",
             )
             .param(Param::new("path", Type::Path, "Path of the link").argument(0).required())
             .param(Param::new("to", Type::Text, "Target: an absolute path, or one relative to the folder of the link"))

@@ -79,23 +79,28 @@ impl Kind for Mount {
     fn schema() -> KindSchema {
         KindSchema::new("mount", "A mounted file system and its line in /etc/fstab")
             .details(
-                "`mounted` keeps the line and the mount, `present` the line alone, `unmounted` the line without the \
-                 mount, `absent` neither. The rest of /etc/fstab keeps its bytes. A second line for the same place goes.\n\n\
-                 What is mounted is what the kernel says, whoever mounted it. The source and the type count, and the \
-                 options that belong to a mount: `ro`, `nosuid`, `nodev`, `noexec`, `noatime` and their opposites. \
-                 They count where they are not written, too, with the value of `defaults`: a disk that went read-only \
-                 is a difference. Of the options of a file system those count that the kernel shows, like the `size`, \
-                 `mode`, `uid` and `gid` of a tmpfs; the others are compared in /etc/fstab alone.\n\n\
-                 Other options are brought into force by a remount; of a bind that leaves the file system itself as it \
-                 is. Another source or type, and an option that no remount changes, is unmounted first, and so is \
-                 what is mounted over it. All that is mounted at the place is unmounted for `unmounted` and `absent`. \
-                 A process that uses it makes that fail; the error names it. If the step fails, what was mounted is \
-                 mounted again; of a file system in memory only its content is lost, and the plan says so.\n\n\
-                 A source that is not there is an error of the plan, unless an earlier step may bring it. The directory \
-                 is made where it is missing; for a file that is bound, the file. With `x-systemd.automount` it counts \
-                 as mounted while systemd waits for its first use. A unit of systemd for the place in /etc/systemd/system \
-                 outdoes the line: that is an error of the plan.\n\n\
-                 /etc/fstab can be read by every user: keep a password in a file and name that, `credentials=/root/share`.",
+                "`mounted` keeps the line and the mount, `present` only the line, `unmounted` the line without \
+                 the mount, `absent` neither. All other lines of /etc/fstab keep their bytes. A second line \
+                 for the same place is removed.\n\n\
+                 The kernel tells what is mounted, so a mount by hand counts too. Converge compares the \
+                 source, the type and the options of the mount: `ro`, `nosuid`, `nodev`, `noexec`, `noatime` \
+                 and their opposites. It compares these options even if you do not write them, with the value \
+                 of `defaults`: a disk that became read-only is a difference. Of the file system's own options \
+                 it compares those that the kernel shows, such as `size`, `mode`, `uid` and `gid` of a tmpfs. \
+                 It compares all other options only in /etc/fstab.\n\n\
+                 A remount applies changed options; for a bind, it leaves the file system itself unchanged. A \
+                 new source or type, or an option that no remount changes, needs an unmount first. Everything \
+                 that is mounted over it is unmounted too. `unmounted` and `absent` unmount all mounts at the \
+                 place. If a process uses the mount, the step fails, and the error names the process. After a \
+                 failed step Converge mounts the old file systems again. A file system in memory loses its \
+                 content, and the plan says so.\n\n\
+                 A missing source is an error of the plan, unless an earlier step may create it. Converge \
+                 creates a missing mount point: a directory, or a file for a bound file. With \
+                 `x-systemd.automount`, a mount that systemd starts at its first use counts as mounted. A \
+                 systemd unit for the place in /etc/systemd/system overrides the line, and is an error of the \
+                 plan.\n\n\
+                 Every user can read /etc/fstab. Keep a password in a file, and write the path of that file: \
+                 `credentials=/root/share`.",
             )
             .param(Param::new("path", Type::Path, "Mount point; swap (`none`) is not a mount").argument(0).required())
             .param(Param::new("source", Type::Text, "Source: a device, `UUID=…`, `host:/share`, a directory or a file for `bind`, `tmpfs`"))

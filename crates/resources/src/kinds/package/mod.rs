@@ -197,30 +197,32 @@ impl Kind for Package {
 }
 
 const DETAILS: &str = "\
-What is installed is read from the package manager's own files; while nothing is to be done, no process starts. Where something \
-is, the plan shows the versions, the packages that come along and those that have to go, as the package manager itself foresees \
-them. Packages that follow each other in an inventory are one transaction.
+Converge reads the installed packages from the package manager's own files. If there is nothing to do, it starts no \
+process. Otherwise the plan is a dry run of the package manager: it shows the versions, the additional packages and \
+the packages to remove. Consecutive packages in an inventory are one transaction.
 
-Nothing ever asks a question: configuration files that were changed on the host stay as they are, and needrestart only \
-lists what it would restart. The lock of another transaction is waited for, and its holder named; a plan lets one that is at \
-work end first, for up to 20 seconds. A database that a dead \
-transaction left half-way is repaired first.
+A transaction never asks a question. Configuration files with changes by hand stay, and needrestart only lists the \
+services to restart. If another transaction holds the lock, Converge waits and names the holder; a plan waits up to 20 \
+seconds. First, Converge repairs a database that an interrupted transaction left behind.
 
-The lists are updated, as a part of the change, where they do not know the package or the version, were never \
-fetched, are older than the sources, or are older than `refresh` says. The version is then not known before. Right before \
-packages change, the package manager foresees the transaction once more. If it would remove a package that the plan does not \
-name, the step stops, names it, and changes no package. What comes beyond the plan is told as unforeseen.
+A change first updates the package lists in these cases: they lack the package or the version, they were never \
+fetched, they are older than the sources, or they are older than `refresh`. The plan then does not know the version. \
+Right before the change, the package manager simulates the transaction again. If it would remove a package that the \
+plan does not name, the step stops, names it, and changes no package. The result reports additional changes as \
+unforeseen.
 
-What a package brings can only be known once it is there. Later steps that need something of it are conditional, unless \
-`brings` names it: then the plan counts on it, and the step fails if the package came without it.
+The paths, units, users and groups of a package are known only after its installation. Later steps that need them are \
+conditional, unless `brings` names them. The plan then relies on `brings`, and the step fails if the package lacks \
+them.
 
-A name that packages only provide, such as `mail-transport-agent`, is satisfied by one of them that is installed, or that an \
-earlier resource installs. Otherwise the plan names those that provide it: which of them comes is for the inventory to say.
+Other packages can provide a name, such as `mail-transport-agent`. One of them suffices if it is installed, or if an \
+earlier resource installs it. Otherwise the plan lists the providers, and the inventory must choose one.
 
-A package that somebody else holds is never changed: write `hold`. What a transaction did is not put back.
+Converge never changes a package that another user or program holds; set `hold` to change it. Converge does not undo \
+package transactions.
 
-Not every package manager can do all of this. If the one of the host cannot hold, purge or downgrade a package, knows no \
-recommended packages or takes no patterns, the plan says so.";
+The abilities of package managers differ: hold, purge, downgrade, recommended packages, patterns. If the one on the \
+host lacks a wanted ability, the plan says so.";
 
 fn goal(params: &mut Reader<'_>) -> PackageGoal {
     #[derive(Clone, Copy, PartialEq)]

@@ -45,9 +45,9 @@ impl Kind for Retention {
     fn schema() -> KindSchema {
         KindSchema::new("retention", "Cleanup of old releases")
             .details(
-                "Of the directories in the folder, those stay that were in use last, and then the newest; the others are \
-                 removed for good. The one that `current` leads to always stays, and so does the one before it, to which \
-                 one would go back. Which were in use is noted on the host.",
+                "The kind keeps the releases in the folder that were in use last, then the newest ones. It \
+                 removes all other directories for good. The target of `current` always stays, and so does the \
+                 release before it, for a rollback. Converge records on the host which releases were in use.",
             )
             .param(Param::new("path", Type::Path, "Folder of the releases").argument(0).required())
             .param(Param::new("current", Type::Path, "Link to the release in use").required())

@@ -45,20 +45,24 @@ impl Kind for Service {
     fn schema() -> KindSchema {
         KindSchema::new("service", "A service: its state now and at boot")
             .details(
-                "A name without a type is a service: `nginx` is `nginx.service`; `backup.timer`, `docker.socket` and \
-                 instances like `postgresql@15-main` serve as well. What is not written is left as it is.\n\n\
-                 A service that should run counts as running only once it has for its settling time, and if the units \
-                 that are part of it and start with it run too: `postgresql.service` is active while its cluster is \
-                 dead. Where it fails, the last lines of its journal are shown. One that has failed is started again; \
-                 one that systemd revives over and over is restarted, and does not count as running.\n\n\
-                 Unit files that changed are read by systemd before the service is touched.\n\n\
-                 What it does when it is notified: it restarts, or reloads where `on-notify` or the notifier says so. One \
-                 that does not run, and need not, is left alone.\n\n\
-                 With a `probe` it must also answer, whenever it was started, restarted or reloaded, and once more at the \
-                 end of a run that changed anything. If the answer does not come, the step has failed: what notified the \
-                 service is put back, and it restarts with that. So a release that does not answer makes way for the one \
-                 before it. The failure shows the last answer and the journal. A look alone asks nothing: a plan, and a \
-                 run that changes nothing, do not notice a service that runs and does not answer.",
+                "A name without a type is a service: `nginx` is `nginx.service`. The kind also manages \
+                 `backup.timer`, `docker.socket` and instances such as `postgresql@15-main`. Properties that \
+                 you do not set stay unchanged.\n\n\
+                 A service counts as running only after it has run for the time in `settle`. The units that \
+                 are part of it and start with it must run too: `postgresql.service` is active even if its \
+                 cluster is dead. If it fails, the error shows the last lines of its journal. Converge starts \
+                 a failed service again. It restarts a service that systemd restarts over and over; such a \
+                 service does not count as running.\n\n\
+                 systemd reads changed unit files before Converge touches the service.\n\n\
+                 Each service is a handler. If a resource notifies it, it restarts, or reloads if `on-notify` \
+                 or the notifier asks for that. A service that does not run, and need not run, ignores the \
+                 notification.\n\n\
+                 With a `probe` the service must also answer. Converge probes it after each start, restart and \
+                 reload, and once more at the end of a run that changed something. If the service does not \
+                 answer, the step fails. Converge then puts back the change that notified the service, and \
+                 restarts it. So the release before replaces a release that does not answer. The error shows \
+                 the last answer and the journal. A plan, and a run without changes, do not probe: they do not \
+                 notice a running service that does not answer.",
             )
             .param(Param::new("name", Type::Name, "Unit, with or without its type").argument(0).required())
             .param(Param::new("running", Type::Bool, "Run the service"))

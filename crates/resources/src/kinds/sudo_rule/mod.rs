@@ -42,11 +42,12 @@ impl Kind for SudoRule {
         let flag = |name: &str, doc: &str| Param::new(name, Type::Bool, doc).default(false);
         KindSchema::new("sudo-rule", "A rule of sudo, which lets a user or group run commands as another user")
             .details(
-                "Each rule is a file `/etc/sudoers.d/NAME`, mode 0440. `visudo` checks the new file before it takes its \
-                 place, so that a mistake never takes sudo away from everybody; and the only rule that makes the login of \
-                 the run root is not taken away. sudo passes over files with a dot or a \
-                 final `~` in their names: both are written as `_`.\n\n\
-                 Commands are written as on a command line; `,`, `:`, `=` and `#` get the backslash that sudoers wants.",
+                "Each rule is a file `/etc/sudoers.d/NAME` with mode 0440. `visudo` checks the new file before \
+                 it replaces the old one, so a mistake cannot disable sudo. To prevent a lock-out, Converge \
+                 keeps the only rule that makes the login of the run root. sudo ignores file names with a dot \
+                 or a final `~`; Converge writes both as `_`.\n\n\
+                 Write commands as on a command line. Converge escapes `,`, `:`, `=` and `#` with a backslash \
+                 for sudoers.",
             )
             .param(Param::new("name", Type::Name, "Name of the rule and of its file").argument(0).required())
             .param(text("state", "Wanted state").one_of(&["present", "absent"]).default("present"))

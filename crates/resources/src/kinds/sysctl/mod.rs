@@ -59,11 +59,11 @@ impl Kind for Sysctl {
     fn schema() -> KindSchema {
         KindSchema::new("sysctl", "A setting of the kernel")
             .details(
-                "The value is set in the running kernel at once, and kept over a boot by a file of its own in \
-                 /etc/sysctl.d that is read after all others. A file that is read even later and sets another value is an \
-                 error of the plan, which names it. In a container many settings belong to the machine \
-                 outside; setting one of those is an error of the plan.\n\n\
-                 `state=\"absent\"` removes the file; the running kernel keeps its value until the next boot.",
+                "The kind sets the value in the running kernel at once. It also writes a file in /etc/sysctl.d \
+                 that is read after all others, so the value stays after a boot. If a later file sets another \
+                 value, that is an error of the plan, which names the file. In a container, many settings \
+                 belong to the machine outside. To set one of those is an error of the plan.\n\n\
+                 `state=\"absent\"` removes the file; the running kernel keeps the value until the next boot.",
             )
             .param(Param::new("name", Type::Text, "Setting, with dots or slashes: `net.core.somaxconn`, `net/ipv4/conf/eth0.100/rp_filter`").argument(0).required())
             .param(Param::new("value", Type::Any, "Value, with several numbers separated by blanks"))

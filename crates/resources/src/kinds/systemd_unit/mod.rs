@@ -59,21 +59,21 @@ impl Kind for SystemdUnit {
     fn schema() -> KindSchema {
         KindSchema::new("systemd-unit", "A unit file of systemd, or a drop-in, in /etc/systemd/system")
             .details(
-                "Each `section` holds options as they stand in the unit file; one with several values becomes several \
-                 lines, and an empty value first resets what was there: `ExecStart \"\" \"/usr/bin/app\"`. \
-                 Timers, sockets, mounts and paths are units like any other.\n\n\
-                 The new text is given to `systemd-analyze verify` before it takes its place, and what systemd would \
-                 ignore or refuse is an error. A program that is not there yet is none. systemd reads its files again \
-                 after each change; whether the unit then runs is for `service` to say, which can be notified.\n\n\
-                 A drop-in or a unit file of a higher rank that overrides what is written here, and that no resource \
-                 declares, is an error of the plan, which names it. A file that is as asked and that systemd has not \
-                 read since it changed is read.\n\n\
-                 `hardening` closes what most services never need. `standard`: no new privileges, a read-only system \
-                 but for /etc and what the unit names, a private /tmp, no devices, no kernel settings. `strict`: also \
-                 a read-only /etc, no home folders, only the usual system calls and sockets. Options that \
-                 the section gives itself win.\n\n\
-                 Where an option is a secret the file is 0600. systemd still shows options to every user \
-                 (`systemctl show`): `LoadCredential` or `EnvironmentFile` keep a secret to the service.",
+                "Each `section` has the options of the unit file. Several values of an option become several \
+                 lines. An empty first value resets the option: `ExecStart \"\" \"/usr/bin/app\"`. Timers, \
+                 sockets, mounts and paths are also units.\n\n\
+                 `systemd-analyze verify` checks the new file before it replaces the old one. An option that \
+                 systemd would ignore or refuse is an error, but a missing program is not. systemd reads its \
+                 files again after each change. Use `service` to run the unit, and notify it of changes.\n\n\
+                 Another file may override this one: a drop-in, or a unit file of higher rank. If no resource \
+                 declares that file, this is an error of the plan, which names it. If the file is as asked, \
+                 but systemd has not read it since its change, the step lets systemd read it.\n\n\
+                 `hardening` adds a sandbox that most services tolerate. `standard` gives no new privileges, a \
+                 read-only system except /etc and the paths in the unit, a private /tmp, no devices, and no \
+                 kernel settings. `strict` adds a read-only /etc, no home folders, and only the usual system \
+                 calls and sockets. Options in the section override the sandbox.\n\n\
+                 If an option is a secret, the file has mode 0600. systemd still shows options to every user \
+                 (`systemctl show`). `LoadCredential` and `EnvironmentFile` show a secret only to the service.",
             )
             .param(Param::new("name", Type::Name, "Unit with its type: `backup.timer`; default type: service").argument(0).required())
             .param(

@@ -41,7 +41,7 @@ impl Kind for Timezone {
     fn schema() -> KindSchema {
         KindSchema::new("timezone", "The time zone of the host")
             .details(
-                "Programs that run already may keep the old zone until they are restarted; `notify` them.",
+                "Running programs can keep the old zone until they restart. Use `notify` to restart them.",
             )
             .param(
                 Param::new("name", Type::Text, "Zone name of the tz database: `Europe/Berlin`, `UTC`")

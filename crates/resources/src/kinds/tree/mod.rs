@@ -209,20 +209,25 @@ fn tell_clashes(params: &mut Reader<'_>, parts: &[Part]) {
 }
 
 const DETAILS: &str = "\
-Some programs read a folder of files that only make sense together: nginx, fail2ban, a mail server. A tree changes them \
-together. `validate` is run while the new files, with all else that is in the directory, stand in its place, so that a \
-command like `nginx -t` reads them by their own names; only that command sees them there, in a mount namespace of its own, \
-which needs root. If it fails, nothing has been touched.\n\n\
-Then each file is replaced in one step, the old one kept until the run ends: if one cannot be written, or a service that the \
-tree notifies does not survive it, all of them are put back.\n\n\
-`reads` names what the program reads from elsewhere. Who changed it does not matter: an earlier resource of the inventory, \
-or a program that renews certificates. Converge notes a digest of each file when the tree was applied; one that changed \
-since is a change of the tree, which leaves the file itself alone.\n\n\
-What `absent` names is expected from packages alone: while one is to be installed, the plan lists the removal of what may \
-come with it. What a command brought in spite of that is found and removed at the tree's turn, and told as unforeseen.\n\n\
-What else is in the directory stays. A file or link that the tree itself brought, where nothing was before, and that is no \
-longer written in it is removed; Converge notes what it brought in its own state folder.\n\n\
-A link on the way to a file, a directory or a device in the way of one, is an error of the plan.";
+Some programs read a folder of files that belong together: nginx, fail2ban, a mail server. A tree changes these files \
+together. `validate` runs while the new files replace the old ones in a separate mount namespace, which needs root. \
+Only that command sees the new files, so a command such as `nginx -t` reads them under their final names. If it fails, \
+the host is unchanged.
+
+Then Converge replaces each file in one step and keeps the old files until the end of the run. If one file cannot be \
+written, or a notified service fails, Converge puts all of them back.
+
+`reads` lists files elsewhere that the program reads. An earlier resource, or another program such as one that renews \
+certificates, may change them. Converge records a digest of each file at the apply. If one changed since, the tree has \
+a change, but the file itself stays as it is.
+
+The plan expects the files in `absent` only from packages. While a package is to be installed, the plan lists their \
+removal. If a command creates one of them, the tree removes it at its turn and reports it as unforeseen.
+
+Other files in the directory stay. Converge records which files and links the tree created. It removes them if they \
+are no longer declared.
+
+A link in the path of a file is an error of the plan. So is a directory or a device at the path of a file.";
 
 #[cfg(test)]
 mod tests;

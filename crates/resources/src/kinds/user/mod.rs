@@ -63,14 +63,16 @@ impl Kind for User {
         let flag = |name: &str, doc: &str| Param::new(name, Type::Bool, doc);
         KindSchema::new("user", "A user, with its groups, home, shell and password")
             .details(
-                "Users are those of the host's own files. What is not given is left as it is; a new user gets a group of \
-                 its own name, a home in `/home` with what `/etc/skel` holds, and the host's usual shell.\n\n\
-                 A new user without `password` cannot log in by one; keys serve (`authorized-key`). A password is a \
-                 crypt hash (`mkpasswd`, `openssl passwd -6`), never plain text; it is shown to nobody and goes to the \
-                 host's programs over their input.\n\n\
-                 The user whose login the run uses is never removed, locked, or taken out of `sudo`, `wheel` or \
-                 `admin`. While a user has processes it is not removed, and keeps its number and its home: that is an \
-                 error of the plan, which names them. An earlier step may stop their service.",
+                "The kind manages users in the host's own files. Properties that you do not set stay \
+                 unchanged. A new user gets a group of the same name, a home in `/home` with the content of \
+                 `/etc/skel`, and the host's default shell.\n\n\
+                 A new user without `password` cannot log in with a password; use keys (`authorized-key`). A \
+                 password is a crypt hash (`mkpasswd`, `openssl passwd -6`), never plain text. Converge never \
+                 shows it, and passes it to the host's programs over their input.\n\n\
+                 To prevent a lock-out, Converge never removes or locks the user whose login the run uses, and \
+                 never removes it from `sudo`, `wheel` or `admin`. A user with running processes cannot be \
+                 removed, and cannot get another number or home. This is an error of the plan, which names the \
+                 processes. An earlier step may stop their service.",
             )
             .param(Param::new("name", Type::Name, "Name.").argument(0).required())
             .param(text("state", "Wanted state").one_of(&["present", "absent"]).default("present"))

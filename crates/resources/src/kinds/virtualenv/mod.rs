@@ -225,18 +225,22 @@ impl Kind for Virtualenv {
 }
 
 const DETAILS: &str = "\
-The plan lists each distribution that is added, changed or removed. It is exact where the sources name every one of them: \
-with hashes, with `exact=#true`, or from a `uv.lock`. Other sources may bring dependencies that only the installer finds; \
-the plan then says so, and the environment stays as it is until its sources change or something of it is missing.\n\n\
-A project is installed again when its `pyproject.toml` or its code (`.py`, `.pyi`, `.pyx`, `.toml`, `.cfg`, `.in`) changes; \
-an archive on the host when its bytes do. What comes from a repository or another address is compared with what the \
-installer noted beside it (`direct_url.json`): another address, revision or hash is installed in its place, and so is a tag \
-that was moved, if the repository can be asked without a password. A branch is not followed.\n\n\
-pip and setuptools, which an environment starts with, are not listed and never removed. The environment is made anew \
-when its interpreter changes, when it has another owner, when it was made at another place, when something in it is \
-installed by half, or when a change of it was interrupted; what was there comes back \
-if that fails. Environments cannot be moved: they are changed where they are, with a copy kept aside until the run ends.\n\n\
-Passwords in an index are given to the installer in a file that only its user can read, for the time that it runs.";
+The plan lists each distribution that is added, changed or removed. It is exact if the sources name every \
+distribution: with hashes, with `exact=#true`, or from a `uv.lock`. With other sources, only the installer finds all \
+dependencies, and the plan says so. The environment then stays as it is until its sources change or a distribution is \
+missing.
+
+A project is installed again if its `pyproject.toml` or its code (`.py`, `.pyi`, `.pyx`, `.toml`, `.cfg`, `.in`) \
+changes. An archive on the host is installed again if its bytes change. A distribution from a repository or another \
+address is compared with the installer's record (`direct_url.json`). Another address, revision or hash is installed \
+again. A moved tag is installed again too, if the repository answers without a password. Branches are not followed.
+
+The plan does not list pip and setuptools, which every environment has, and Converge never removes them. The \
+environment is rebuilt in these cases: it has another interpreter or another owner, it was made at another place, a \
+distribution is half-installed, or a change was interrupted. If the rebuild fails, the old environment comes back. \
+Environments cannot move, so Converge changes them in place and keeps a copy until the end of the run.
+
+An index with a password goes to the installer in a file that only its user can read, and only while it runs.";
 
 fn source(params: &mut Reader<'_>) -> Source {
     let files = paths(params, "requirements");
