@@ -296,7 +296,7 @@ fn law_two(
     };
     let unforeseen = report.results.iter().any(|result| result.outcome == StepOutcome::Unforeseen);
     for result in report.results.iter().filter(|result| result.change.verb == Verb::Act && !unforeseen) {
-        assert!(planned(result.resource), "law 2: an action that nobody announced: {result:?}");
+        assert!(planned(result.resource), "law 2: an action that no plan announced: {result:?}");
     }
     if first_open == plan.steps.len() {
         let claims =
@@ -312,7 +312,11 @@ fn law_two(
             parents.any(|parent| parent.after == Shown::Text(path.display().to_string()))
         };
         for path in before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)) {
-            assert!(claimed(path) || listed(path), "law 2: {} changed, and nobody claims it", path.display());
+            assert!(
+                claimed(path) || listed(path),
+                "law 2: {} changed, and no resource claims it",
+                path.display()
+            );
         }
     }
 }

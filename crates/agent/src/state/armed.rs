@@ -281,7 +281,7 @@ mod tests {
         prepare(&state, &owner).unwrap();
         assert_eq!(Standing::read(&state).unwrap(), Standing::Nothing, "nothing is armed yet");
         arm(&state).unwrap();
-        assert_eq!(confirm(&state, run).unwrap(), Verdict::Waiting, "half a group is confirmed by nobody");
+        assert_eq!(confirm(&state, run).unwrap(), Verdict::Waiting, "no login confirms half a group");
         whole(&state);
         assert_eq!(Standing::read(&state).unwrap(), Standing::Armed(owner));
         (folder, state)
@@ -329,6 +329,6 @@ mod tests {
         rename(&state, ARMED, STUCK).unwrap();
         let Standing::Stuck(why) = Standing::read(&state).unwrap() else { panic!() };
         assert!(why.starts_with("failed to put back /etc/x; the saved state is in /"), "{why}");
-        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Stuck(why), "whoever asks");
+        assert_eq!(confirm(&state, "one").unwrap(), Verdict::Stuck(why), "every caller is told");
     }
 }

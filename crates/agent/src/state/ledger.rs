@@ -558,8 +558,7 @@ mod tests {
         ledger.record(&resource("file", "/a"), "shop", &BTreeMap::new(), (Origin::Found, &[]));
         ledger.write(&state).unwrap();
         assert_eq!(Ledger::read(&state).unwrap(), ledger);
-        std::fs::write(state.path("ledger"), r#"{"version":2,"entries":"of a shape that nobody knows"}"#)
-            .unwrap();
+        std::fs::write(state.path("ledger"), r#"{"version":2,"entries":"of an unknown shape"}"#).unwrap();
         assert!(matches!(Ledger::read(&state), Err(StateError::Newer { found: 2, .. })));
     }
 }

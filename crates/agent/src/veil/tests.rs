@@ -446,7 +446,7 @@ fn a_secret_that_a_killed_run_wrote_is_hidden_by_the_next_look() {
     *bench.secrets.lock().unwrap() = SecretTable::default();
     let plan = format!("{:?}", bench.look(&[file(&bench, "/etc/x", &plain("user=a\npass=none\n"))]));
     assert!(!plan.contains(CANARY) && plan.contains("+pass=none"), "{plan}");
-    assert!(plan.contains("Intentional"), "nobody knows what was applied last: {plan}");
+    assert!(plan.contains("Intentional"), "the last apply is unknown: {plan}");
 }
 
 #[test]

@@ -350,7 +350,7 @@ fn a_timer_that_is_late_is_replaced_once_by_the_agent_that_waits() {
     let owner = Owner { run: "dead".to_owned(), timer: "t".to_owned() };
     let almost = REVERTING - 2 * GLANCE;
     assert_eq!(waited(almost, true), (Standing::Reverted(owner.clone()), 1));
-    assert_eq!(waited(almost, false), (Standing::Armed(owner), 1), "and then nobody knows");
+    assert_eq!(waited(almost, false), (Standing::Armed(owner), 1), "and then it is unknown");
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn account_files_that_a_run_which_died_left_apart_agree_again() {
     let torn = format!("{whole}gone:!:20000:0:99999:7:::\n");
     std::fs::write(&shadow, &torn).unwrap();
     bench.apply(&catalog);
-    assert_eq!(std::fs::read_to_string(&shadow).unwrap(), torn, "no run died: it is somebody else's");
+    assert_eq!(std::fs::read_to_string(&shadow).unwrap(), torn, "no run died: it is another program's");
 
     let (journal, _) = Journal::open(&bench.state, "dead").unwrap();
     drop(journal);

@@ -156,9 +156,9 @@ fn a_file_without_content_is_made_empty_and_what_it_holds_later_stays() {
     let wish = params([("path", "/etc/x".into()), ("mode", 0o600.into())]);
     assert_eq!(trial.laws("file", &wish).verb, Verb::Create);
     assert_eq!(trial.read("/etc/x"), b"");
-    trial.write("/etc/x", "of somebody else");
+    trial.write("/etc/x", "of another user");
     assert_eq!(trial.laws("file", &wish).verb, Verb::Update);
-    assert_eq!(trial.read("/etc/x"), b"of somebody else");
+    assert_eq!(trial.read("/etc/x"), b"of another user");
 }
 
 #[test]
@@ -244,11 +244,11 @@ fn a_parent_that_its_owner_swapped_for_a_link_is_not_followed() {
         return;
     }
     let trial = Trial::new();
-    fs::create_dir_all(trial.at("/home/somebody")).unwrap();
-    chown(trial.at("/home/somebody"), Some(SOMEBODY), None).unwrap();
-    symlink("/etc", trial.at("/home/somebody/app")).unwrap();
-    std::os::unix::fs::lchown(trial.at("/home/somebody/app"), Some(SOMEBODY), None).unwrap();
-    let wish = file(&trial, "/home/somebody/app/passwd", "root::0:0:::\n");
+    fs::create_dir_all(trial.at("/home/other")).unwrap();
+    chown(trial.at("/home/other"), Some(SOMEBODY), None).unwrap();
+    symlink("/etc", trial.at("/home/other/app")).unwrap();
+    std::os::unix::fs::lchown(trial.at("/home/other/app"), Some(SOMEBODY), None).unwrap();
+    let wish = file(&trial, "/home/other/app/passwd", "root::0:0:::\n");
     let why = trial.failure("file", &wish);
     assert!(why.contains("leads to a folder of another owner"), "{why}");
 }
@@ -261,18 +261,18 @@ fn a_second_name_of_anothers_file_gets_neither_owner_nor_mode() {
     let trial = Trial::new();
     trial.write("/etc/shadow", "secret");
     fs::set_permissions(trial.at("/etc/shadow"), fs::Permissions::from_mode(0o600)).unwrap();
-    fs::create_dir_all(trial.at("/home/somebody")).unwrap();
-    chown(trial.at("/home/somebody"), Some(SOMEBODY), None).unwrap();
-    fs::hard_link(trial.at("/etc/shadow"), trial.at("/home/somebody/x")).unwrap();
+    fs::create_dir_all(trial.at("/home/other")).unwrap();
+    chown(trial.at("/home/other"), Some(SOMEBODY), None).unwrap();
+    fs::hard_link(trial.at("/etc/shadow"), trial.at("/home/other/x")).unwrap();
     for (name, value) in [("owner", "nobody".into()), ("mode", 0o644.into())] {
-        let wish = params([("path", "/home/somebody/x".into()), (name, value)]);
+        let wish = params([("path", "/home/other/x".into()), (name, value)]);
         let error = trial.apply("file", &wish).err().unwrap();
         assert!(error.message.contains("several names"), "{}", error.message);
     }
     let shadow = fs::metadata(trial.at("/etc/shadow")).unwrap();
     assert_eq!((shadow.uid(), shadow.mode() & 0o777), (0, 0o600));
     // With content the resource makes it a separate file.
-    trial.laws("file", &file(&trial, "/home/somebody/x", "new"));
+    trial.laws("file", &file(&trial, "/home/other/x", "new"));
     assert_eq!(trial.read("/etc/shadow"), b"secret");
 }
 

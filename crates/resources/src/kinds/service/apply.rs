@@ -325,7 +325,7 @@ mod tests {
         let (as_it_says, reload) = (NotifyHow::AsTargetSays, NotifyHow::Reload);
         let free = service(&[]);
         trial.notify("service", &free, as_it_says).unwrap();
-        assert!(trial.world().log().is_empty(), "nobody asks it to run");
+        assert!(trial.world().log().is_empty(), "no resource asks it to run");
         trial.notify("service", &service(&[("running", true.into())]), as_it_says).unwrap();
         trial.notify("service", &free, as_it_says).unwrap();
         trial.notify("service", &free, reload).unwrap();

@@ -88,7 +88,7 @@ fn the_rule_that_the_run_came_by_stays() {
     trial.write("/etc/sudoers", "root ALL=(ALL:ALL) ALL\n%sudo ALL=(ALL:ALL) ALL\n");
     trial.write("/etc/sudoers.d/ops", "ada ALL=(ALL) NOPASSWD: ALL\n");
     let gone = rule(&[("state", "absent".into())]);
-    assert!(matches!(trial.plan("sudo-rule", &gone), Planned::Change(_)), "nobody came by it");
+    assert!(matches!(trial.plan("sudo-rule", &gone), Planned::Change(_)), "no login used it");
     trial.world().log_in("ada");
     let message = "removing the only rule that makes it root would lock out ada, whose login this run uses";
     assert_eq!(impossible(trial.plan("sudo-rule", &gone)), message);
