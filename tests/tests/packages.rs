@@ -150,7 +150,7 @@ fn nothing_goes_unplanned(host: &Host, project: &Project) {
     assert!(broken.contains(why), "{broken}");
     // The errors of another package are reported beside the result of the requested one.
     let beside = refused(project, "package \"plain-tool\"");
-    assert!(beside.contains("it is as it should be, but") && beside.contains(why), "{beside}");
+    assert!(beside.contains("it is in sync, but") && beside.contains(why), "{beside}");
     assert_eq!(status("plain-tool"), "install ok installed");
     root(host, "dpkg --purge --force-all broken; rm /etc/apt/sources.list.d/news.list; apt-get update");
 }

@@ -277,7 +277,7 @@ fn law_two(
         let mut results = report.results.iter().filter(|result| result.resource == blocked.resource);
         // If only an action waits, the resource itself is in sync, unless an open step brings something that should
         // be absent.
-        let waits_to_act = blocked.why.starts_with("what it is notified of waits");
+        let waits_to_act = blocked.why.starts_with("its notification waits");
         let is_left = |result: &StepResult| {
             !result.outcome.left_a_change() || waits_to_act && result.outcome == StepOutcome::Unforeseen
         };

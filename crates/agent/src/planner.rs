@@ -214,10 +214,9 @@ impl<'a> Walk<'a> {
         let [first, second] = [with, index].map(|index| &self.resource(index).address);
         let message = format!("{first} and {second} both own {thing} on this host");
         let help = if thing.starts_with(INODE) {
-            "these are two names of one file (hard links), which has one owner and one mode: leave one of them out, or \
-             make it a file of its own (`cp NAME NAME.new && mv NAME.new NAME`)"
+            "both are names of one file (hard links) with one owner and one mode: remove one of them, or make it a separate file (`cp NAME NAME.new && mv NAME.new NAME`)"
         } else {
-            "one thing has one owner: leave one of them out"
+            "one thing has one owner: remove one of them"
         };
         self.draft.problems.push(Problem { address: None, message, help: Some(help.to_owned()) });
     }
@@ -298,7 +297,7 @@ impl<'a> Walk<'a> {
     fn left_out(&self, message: &str) -> Option<String> {
         let named = self.decoded.named(message);
         let mut unselected = named.into_iter().map(|at| self.resource(at)).filter(|r| !r.options.selected);
-        unselected.next().map(|resource| format!("the selection leaves {} out", resource.address))
+        unselected.next().map(|resource| format!("the selection excludes {}", resource.address))
     }
 
     /// Adds the action of `target`, if a notifier changes or the action is owed. It is not added if the target's own
@@ -352,7 +351,7 @@ impl<'a> Walk<'a> {
     /// Notes that the action of `target` stays owed, because the notifier at `by` is not in sync.
     fn wait(&mut self, target: u32, by: u32) {
         let (resource, because) = (self.resource(target), self.resource(by).address.clone());
-        let why = format!("what it is notified of waits: {because} {}", self.trouble(by));
+        let why = format!("its notification waits: {because} {}", self.trouble(by));
         self.draft.waiting.push(Blocked {
             resource: target,
             address: resource.address.clone(),

@@ -501,7 +501,7 @@ impl<K: Kind> Wanted for Decoded<K> {
     fn apply(&self, actor: &mut Actor<'_>, look: &Look) -> Result<(), ApplyError> {
         match look.found.downcast_ref::<K::Found>() {
             Some(found) => K::apply(actor, &self.0, found).and_then(|()| actor.read_unit_files()),
-            None => Err(ApplyError::new("the finding belongs to another kind")),
+            None => Err(ApplyError::new("the observed state belongs to another kind")),
         }
     }
 
@@ -566,7 +566,7 @@ impl<K: Kind> Wanted for Decoded<K> {
     }
 
     fn undo(&self, look: &Look) -> Result<Box<dyn Wanted>, Refusal> {
-        let found = look.found.downcast_ref::<K::Found>().ok_or(Refusal("was looked at as another kind"))?;
+        let found = look.found.downcast_ref::<K::Found>().ok_or(Refusal("was observed as another kind"))?;
         K::undo(&self.0, found).map(|wish| Box::new(Self(wish)) as _)
     }
 }

@@ -96,7 +96,7 @@ impl Act<'_> {
         on.extend(self.decoded.named(message));
         let cause = on.into_iter().find(|by| self.is_troubled(*by))?;
         let (cause, how) = (&self.resource(cause).address, self.trouble(cause));
-        Some(format!("{message}: {cause}, which was to bring what it needs, {how}"))
+        Some(format!("{message}: {cause}, which should bring it, {how}"))
     }
 
     pub(super) fn look(&self, index: u32) -> Result<Look, String> {
@@ -187,7 +187,7 @@ impl Act<'_> {
             Planned::InSync(_) => Ok(()),
             Planned::Change(planned) => {
                 let words = self.decoded.wanted[index as usize].unsettled(&look);
-                let differs = || format!("it was applied, and still differs: {}", names(&planned.change));
+                let differs = || format!("it was applied, but still differs: {}", names(&planned.change));
                 Err(ApplyError::new(words.unwrap_or_else(differs)))
             }
             Planned::Impossible { message, .. } => Err(ApplyError::new(message.clone())),
@@ -196,8 +196,8 @@ impl Act<'_> {
 
     /// Reports a transaction that ended with an error although the resource at `index` is in sync.
     pub(super) fn done_despite(&mut self, index: u32, error: &ApplyError) {
-        let message = self.masker.mask(format!("it is as it should be, but {}", error.message).as_bytes());
-        let help = Some("repair what that names; `dpkg --configure -a` tells more".to_owned());
+        let message = self.masker.mask(format!("it is in sync, but {}", error.message).as_bytes());
+        let help = Some("repair the package in this message; `dpkg --configure -a` shows more".to_owned());
         self.problems.push(problem(&self.resource(index).address, message, help));
     }
 

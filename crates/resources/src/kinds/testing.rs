@@ -640,7 +640,7 @@ mod tests {
         let look = trial.look("file", &motd(&trial, "one\n"));
         assert_eq!(why(wanted.undo(&look)).as_deref(), Some("cannot be brought back by itself"));
         let other = trial.look("directory", &params([("path", "/srv".into())]));
-        assert_eq!(why(wanted.undo(&other)).as_deref(), Some("was looked at as another kind"));
+        assert_eq!(why(wanted.undo(&other)).as_deref(), Some("was observed as another kind"));
     }
 
     #[test]

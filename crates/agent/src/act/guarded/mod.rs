@@ -211,7 +211,7 @@ impl Act<'_> {
         for index in 0..self.results.len() {
             let result = &mut self.results[index];
             if members.contains(&result.resource) && result.outcome.changed() {
-                let why = "it was not confirmed over a new connection, and the host put it back".to_owned();
+                let why = "no new connection confirmed it, so the host put it back".to_owned();
                 let (output, back, stands) = (String::new(), PutBack::Restored, Stands::Unchanged);
                 result.outcome = StepOutcome::Failed { why, output, back, stands };
                 self.channel.event(EventKind::StepFinished { result: result.clone() });

@@ -87,7 +87,7 @@ fn what_the_selection_leaves_out_is_named() {
     let mut folder = resource("directory", "/srv/app");
     folder.options.selected = false;
     let plan = bench.look(&[folder, bench.file("/srv/app/conf", "x")]);
-    assert_eq!(plan.blocked[0].help.as_deref(), Some("the selection leaves directory[/srv/app] out"));
+    assert_eq!(plan.blocked[0].help.as_deref(), Some("the selection excludes directory[/srv/app]"));
 }
 
 #[test]

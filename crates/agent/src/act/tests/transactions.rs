@@ -241,7 +241,7 @@ fn a_package_is_judged_by_its_state_and_what_another_broke_is_told_beside_it() {
         assert_eq!(report.state, HostState::Failed, "the package manager is not well");
         let [problem] = &report.problems[..] else { panic!("{report:?}") };
         assert!(
-            problem.message.contains("as it should be, but") && problem.message.contains("badpkg"),
+            problem.message.contains("it is in sync, but") && problem.message.contains("badpkg"),
             "{problem:?}"
         );
         assert_eq!(

@@ -63,7 +63,7 @@ impl Kind for AptRepository {
     type Found = Found;
 
     fn schema() -> KindSchema {
-        KindSchema::new("apt-repository", "A repository that apt takes packages from, with its key")
+        KindSchema::new("apt-repository", "A package repository for apt, with its key")
             .details(DETAILS)
             .param(Param::new("name", Type::Name, "Name of the file: letters, digits, `-`, `_` and `.`").argument(0).required())
             .param(Param::new("state", Type::Text, "Wanted state").one_of(&["present", "absent"]).default("present"))

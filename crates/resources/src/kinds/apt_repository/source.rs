@@ -87,7 +87,7 @@ fn options(params: &mut Reader<'_>) -> Vec<(String, String)> {
             refuse("cannot be the name of a field");
         }
         if OWN.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
-            refuse("has a parameter of its own");
+            refuse("has its own parameter");
         }
         if values.is_empty() || values.iter().any(crate::wish::Text::is_secret) {
             refuse("must not have a secret as its value");
@@ -96,7 +96,7 @@ fn options(params: &mut Reader<'_>) -> Vec<(String, String)> {
             values.iter().map(|text| String::from_utf8_lossy(text.expose()).into_owned()).collect();
         let value = texts.join(" ");
         if value.trim().is_empty() || value.contains(char::is_control) {
-            refuse("has a value that is empty or has several lines");
+            refuse("must have a value of one line");
         }
         options.push((name, value));
     }

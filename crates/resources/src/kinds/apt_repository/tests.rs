@@ -109,7 +109,7 @@ fn mistakes_are_gathered() {
         "together with `key`",
     );
     let option = |name: &str, value: &str| Value::Map(vec![(name.to_owned(), vec![Scalar::from(value)])]);
-    check(repository(&[("options", option("suites", "x"))]), "a parameter of its own");
+    check(repository(&[("options", option("suites", "x"))]), "has its own parameter");
     check(repository(&[("options", option("A B", "x"))]), "cannot be the name of a field");
     check(repository(&[("options", option("Languages", "a\nTrusted: yes"))]), "must be one line");
     check(repository(&[("signed-by", "/x\nTrusted: yes".into())]), "must be one line");

@@ -175,10 +175,10 @@ fn options_end(line: &str) -> usize {
 /// Checks that `options` are options before a key. An error is a fragment of a sentence.
 pub(super) fn check_options(options: &str) -> Result<(), &'static str> {
     match scan_options(options) {
-        _ if options.contains(char::is_control) => Err("has a control character"),
-        _ if options.starts_with('#') => Err("makes the line a comment"),
+        _ if options.contains(char::is_control) => Err("must not contain a control character"),
+        _ if options.starts_with('#') => Err("must not start with `#`, which makes the line a comment"),
         (end, _) if end < options.len() => Err("has a blank outside of quotes, where a key would begin"),
-        (_, true) => Err("has a quotation that does not end"),
+        (_, true) => Err("must close every quotation mark"),
         _ => Ok(()),
     }
 }

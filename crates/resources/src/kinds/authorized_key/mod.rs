@@ -61,7 +61,7 @@ impl Kind for AuthorizedKey {
                  AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl ada@example.com\"\n}",
             )
             .example(
-                "Exactly one key, good for one network",
+                "Exactly one key, valid for one network",
                 "user \"sync-in\"\nauthorized-key \"sync-in\" exclusive=#true options=#\"from=\"10.0.0.0/8\",no-pty\"# {\n    key \"ssh-ed25519 \
                  AAAAC3NzaC1lZDI1NTE5AAAAIGQw7sU0xG3Qx2o6o4r0eGd1P3M1lq3x5n5aF7y2hJ7w sync\"\n}",
             )

@@ -29,9 +29,9 @@ impl Kind for Autoremove {
                  names them.",
             )
             .param(
-                Param::new("name", Type::Text, "Always `packages`").argument(0).one_of(&["packages"]).default("packages"),
+                Param::new("name", Type::Text, "Name; always `packages`").argument(0).one_of(&["packages"]).default("packages"),
             )
-            .example("After packages that should be there", "package \"less\"\nautoremove \"packages\"")
+            .example("Cleanup after the packages of the host", "package \"less\"\nautoremove \"packages\"")
             .whole_system()
     }
 

@@ -87,7 +87,7 @@ impl Kind for Command {
             .param(Param::list("success-codes", Type::Int, "Exit codes that mean success; default: 0"))
             .example("A command that makes a file", "command \"date > /etc/born\" creates=\"/etc/born\" shell=#true")
             .example(
-                "A command whose guard asks for the state itself",
+                "A command with a guard that compares the state",
                 "file \"/etc/limits.source\" {\n    content \"65536\"\n}\ncommand \"cp /etc/limits.source /etc/limits.copy\" unless=\"cmp -s /etc/limits.source /etc/limits.copy\"",
             )
             .example(

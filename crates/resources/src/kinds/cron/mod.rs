@@ -60,7 +60,7 @@ impl Kind for Cron {
                     .default("present"),
             )
             .param(Param::new("command", Type::ShellLine, "Shell line to run"))
-            .param(Param::new("user", Type::Name, "User that runs it").default("root"))
+            .param(Param::new("user", Type::Name, "User that runs the job").default("root"))
             .param(Param::new("special", Type::Text, "Word instead of the five fields").one_of(&SPECIAL));
         for field in FIELDS {
             schema = schema.param(Param::new(field.name, Type::Text, field.doc));

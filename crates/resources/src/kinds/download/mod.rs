@@ -71,7 +71,7 @@ impl Kind for Download {
             .param(Param::new("path", Type::Path, "Path of the file").argument(0).required())
             .param(Param::new("url", Type::Url, "Address: `https://…` or `http://…`").required())
             .param(
-                Param::new("checksum", Type::Text, "`sha256:` and its 64 hexadecimal digits.")
+                Param::new("checksum", Type::Text, "Checksum of the file: `sha256:` and 64 hexadecimal digits")
                     .pattern("sha256:[0-9a-fA-F]{64}")
                     .required(),
             )
@@ -82,7 +82,7 @@ impl Kind for Download {
             .param(backup)
             .param(Param::new("replace", Type::Bool, "Replace a link at the path with the file").default(false))
             .example(
-                "A package of Python's index",
+                "A package from Python's index",
                 "package \"curl\"\npackage \"ca-certificates\"\ndownload \"/opt/six-1.16.0-py2.py3-none-any.whl\" {\n    url \"https://files.pythonhosted.org/packages/d9/5a/e7c31adbe875f2abbb91bd84cf2dc52d792b5a01506781dbcf25c91daf11/six-1.16.0-py2.py3-none-any.whl\"\n    checksum \"sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254\"\n}",
             )
     }

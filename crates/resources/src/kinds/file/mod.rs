@@ -91,7 +91,7 @@ impl Kind for File {
             .example("A file with its content", "file \"/etc/motd\" mode=\"0644\" {\n    content \"Welcome to {{ host.name }}\"\n}")
             .example("A file to remove", "file \"/etc/nologin.old\" state=\"absent\"")
             .example(
-                "A file that is checked before it takes its place",
+                "A file that is checked before it replaces the old one",
                 "directory \"/etc/app\"\nfile \"/etc/app/check.sh\" validate=\"sh -n %s\" backup=#true {\n    content \"echo ok\"\n}",
             )
     }

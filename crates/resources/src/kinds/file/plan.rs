@@ -32,7 +32,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
 fn remove(place: &Place) -> Planned {
     match place.sort {
         Sort::Folder | Sort::Special => Planned::impossible(format!(
-            "a {} is in the way; `file` removes files and links",
+            "a {} is in the way; `file` removes only files and links",
             place.sort.word()
         )),
         Sort::File | Sort::Link => {

@@ -214,7 +214,9 @@ fn remove(place: &Place) -> Planned {
             let to = PropertyChange::new("to", printable(target.as_os_str()), Shown::Absent);
             Planned::change(Change::new(Verb::Remove).property(to))
         }
-        None => Planned::impossible(format!("a {} is in the way; `link` removes links", place.sort.word())),
+        None => {
+            Planned::impossible(format!("a {} is in the way; `link` removes only links", place.sort.word()))
+        }
     }
 }
 
@@ -291,7 +293,10 @@ mod tests {
         std::fs::create_dir(trial.at("/etc/now")).unwrap();
         assert_eq!(impossible(trial.plan("link", &wish)), "a directory is in the way");
         let gone = params([("path", "/etc/now".into()), ("state", "absent".into())]);
-        assert_eq!(impossible(trial.plan("link", &gone)), "a directory is in the way; `link` removes links");
+        assert_eq!(
+            impossible(trial.plan("link", &gone)),
+            "a directory is in the way; `link` removes only links"
+        );
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Accounts for LocalAccounts {
     fn change(&self, change: &AccountChange) -> Result<(), AccountError> {
         let what = change.what();
         if self.files.is_folder() {
-            let why = "a folder stands for the host".to_owned();
+            let why = "a folder represents the host".to_owned();
             return Err(AccountError::Refused { what, why, output: Vec::new() });
         }
         commands(change).iter().try_for_each(|command| self.run(&what, command))
