@@ -190,7 +190,7 @@ fn refuse(error: StateError) -> Refusal {
 fn free_space(path: &Path) -> Option<String> {
     let space = rustix::fs::statvfs(path.parent()?).ok()?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
-    Some(format!("free space there: {free} bytes; make room for the state of the host"))
+    Some(format!("{free} bytes are free there: make room for the state of the host"))
 }
 
 fn broken(message: String, help: Option<String>) -> Refusal {

@@ -198,7 +198,7 @@ fn in_sync(wish: &Wish) -> String {
     ];
     let said: Vec<_> =
         said.into_iter().filter_map(|(wanted, yes, no)| Some(if wanted? { yes } else { no })).collect();
-    if said.is_empty() { "the service only waits for notifications".to_owned() } else { said.join(", ") }
+    if said.is_empty() { "it only acts on notifications".to_owned() } else { said.join(", ") }
 }
 
 const fn word(yes: bool) -> &'static str {
@@ -274,9 +274,9 @@ mod tests {
         check(wish(Some(false), Some(false), None), state(Up, Yes), "enabled yes -> no; running yes -> no");
         check(wish(None, Some(true), None), state(Inactive, Always), "it is enabled");
         check(wish(None, None, Some(true)), state(Up, Yes), "masked no -> yes");
-        check(wish(None, None, None), state(Failed, No), "the service only waits for notifications");
+        check(wish(None, None, None), state(Failed, No), "it only acts on notifications");
         let masked = || UnitState { load: Load::Masked, ..state(Inactive, No) };
-        check(wish(None, None, None), masked(), "the service only waits for notifications");
+        check(wish(None, None, None), masked(), "it only acts on notifications");
         check(wish(Some(false), Some(false), None), masked(), "it does not run, it is not enabled");
         check(wish(Some(true), None, Some(false)), masked(), "masked yes -> no; running no -> yes");
     }
