@@ -131,7 +131,7 @@ fn ctrl_c_says_what_it_waits_for(terminal: &Terminal, web1: &Host) {
     terminal.press("C-c").unwrap();
     let screen = terminal.until("Ctrl-C again abandons them").unwrap();
     assert!(
-        screen.contains("stopping after the steps in hand (command[warm the cache] on web1)"),
+        screen.contains("stopping after the running steps (command[warm the cache] on web1)"),
         "{screen}"
     );
     web1.exec_root("touch /run/go").unwrap().ok().unwrap();

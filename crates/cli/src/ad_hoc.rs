@@ -39,8 +39,8 @@ impl AdHocVisit {
         // A file that does not exist holds nothing to mask.
         let exists = |path: &&str| opened.project.root.join(path).exists();
         for path in opened.inventory.locked_secrets().filter(exists) {
-            let message = format!("{path} cannot be decrypted here: what it holds is not masked in output");
-            screen.warn(&message, Some("--identity names a key that opens it"));
+            let message = format!("{path} cannot be decrypted here: output does not mask its secrets");
+            screen.warn(&message, Some("name a key that opens it with --identity"));
         }
         let Self { errand, hosts, serial, files, keep } = self;
         let names = hosts.clone();

@@ -17,7 +17,7 @@ pub(crate) struct ProjectArguments {
     /// The converge.kdl is the nearest one, in this folder or above it.
     #[arg(value_name = "INVENTORY")]
     pub(crate) inventory: Option<PathBuf>,
-    /// Set a variable for this run; wins over all files (`--set limits.open_files=4096`)
+    /// Override a variable; takes precedence over all files (`--set limits.open_files=4096`)
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     pub(crate) sets: Vec<(String, String)>,
     #[command(flatten)]
@@ -125,7 +125,7 @@ pub(crate) struct ResourceArguments {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct GuardArguments {
-    /// Time for a new login after a change that could lock you out; without one, the host undoes the change
+    /// Timeout of the new login that confirms a guarded step; without that login, the host reverts the step
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window, hide_short_help = true)]
     confirm_timeout: Duration,
     /// Allow changes that could lock you out even if the host cannot undo them by itself
@@ -186,7 +186,7 @@ impl GuardArguments {
 /// Parses the time for the confirmation: long enough for a login, short enough to wait for.
 fn window(text: &str) -> Result<Duration, String> {
     let window = duration(text)?;
-    if (5..=3600).contains(&window.as_secs()) { Ok(window) } else { Err("it is from 5s to 1h".to_owned()) }
+    if (5..=3600).contains(&window.as_secs()) { Ok(window) } else { Err("must be from 5s to 1h".to_owned()) }
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
@@ -208,7 +208,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" if number == "0" => 1,
         _ => return Err("write a time as `90s`, `5m`, `1h` or `7d`, or 0".to_owned()),
     };
-    let number: u32 = number.parse().map_err(|_| "that is no time".to_owned())?;
+    let number: u32 = number.parse().map_err(|_| "the number is missing or too large".to_owned())?;
     Ok(Duration::from_secs(u64::from(number) * factor))
 }
 

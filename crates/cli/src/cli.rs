@@ -63,8 +63,8 @@ struct Output {
     json: bool,
     /// Disable colours (also: set NO_COLOR)
     ///
-    /// Only a terminal gets colours, unless TERM=dumb or CLICOLOR=0; CLICOLOR_FORCE=1 sends them to a pipe, too. They can
-    /// be read on dark and on light backgrounds (contrast 3:1 and more).
+    /// Only a terminal gets colours, unless TERM=dumb or CLICOLOR=0. CLICOLOR_FORCE=1 sends colours to a pipe, too. The
+    /// colours are readable on dark and on light backgrounds (contrast 3:1 or more).
     #[arg(long, global = true, hide_short_help = true)]
     no_color: bool,
     /// Disable progress lines, which need a terminal

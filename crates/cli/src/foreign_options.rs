@@ -72,10 +72,10 @@ const OPTIONS: &[(&[&str], Here)] = &[
     (
         &["-m", "--module-name"],
         WithValue(
-            "no command runs one module: write its resource in an `on`; `converge exec` runs a command, `converge ping` asks who answers",
+            "write the resource of the module in an `on`; `converge exec` runs a command, `converge ping` tests connections",
         ),
     ),
-    (&["-a", "--args"], WithValue("a command stands after `--`: `converge exec PATTERN -- '{}'`")),
+    (&["-a", "--args"], WithValue("write the command after `--`: `converge exec PATTERN -- '{}'`")),
 ];
 
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -163,9 +163,7 @@ fn ad_hoc(words: &[String], has_command: bool) -> Option<String> {
     match (module.map(short_name), line) {
         (Some("ping"), _) if pattern == "'*'" => Some("write `converge ping`".to_owned()),
         (Some("ping"), _) => Some(format!("write `converge ping {pattern}`")),
-        (Some("setup"), _) => {
-            Some("write `converge facts`: it shows what the hosts say of themselves".to_owned())
-        }
+        (Some("setup"), _) => Some("write `converge facts`: it shows the facts of the hosts".to_owned()),
         (None, Some(line)) => Some(format!("write `converge exec {pattern} -- {}`", shell_word(line))),
         (Some(module), Some(line)) if COMMAND_MODULES.contains(&module) => {
             Some(format!("write `converge exec {pattern} -- {}`", shell_word(line)))

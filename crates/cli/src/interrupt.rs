@@ -31,18 +31,18 @@ impl Ends {
             Self::Steps => {
                 let minutes = STOPPING.as_secs() / 60;
                 format!(
-                    "stopping after the steps in hand{in_hand}, within {minutes} min; Ctrl-C again abandons them"
+                    "stopping after the running steps{in_hand}, within {minutes} min; Ctrl-C again abandons them"
                 )
             }
-            Self::Commands => "stopping: the hosts end what they run; Ctrl-C again abandons them".to_owned(),
+            Self::Commands => "stopping: the hosts end their commands; Ctrl-C again abandons them".to_owned(),
         }
     }
 
     /// Returns the message for the second interrupt.
     const fn abandoned(self) -> &'static str {
         match self {
-            Self::Steps => "abandoned; the hosts end the step in hand by themselves",
-            Self::Commands => "abandoned; the hosts end what they run by themselves",
+            Self::Steps => "abandoned; the hosts end their running steps by themselves",
+            Self::Commands => "abandoned; the hosts end their commands by themselves",
         }
     }
 }

@@ -43,8 +43,10 @@ pub(crate) fn not_found(error: FindError) -> Failure {
         FindError::History(error) => unreadable(error),
         FindError::Empty => Failure::new(error.to_string())
             .help("`apply`, `drift`, `exec` and `ping` are recorded, `plan` is not"),
-        FindError::Unknown(_) => Failure::new(error.to_string()).help("`converge history` lists them"),
-        FindError::Ambiguous { .. } => Failure::new(error.to_string()).help("give more of it"),
+        FindError::Unknown(_) => Failure::new(error.to_string()).help("`converge history` lists all runs"),
+        FindError::Ambiguous { .. } => {
+            Failure::new(error.to_string()).help("write more characters of the id")
+        }
     }
 }
 

@@ -78,7 +78,7 @@ impl Opened {
     /// host or its connection is an error: it would lead to another place than its author meant.
     pub(crate) fn reachable(arguments: &ProjectArguments, screen: &mut Screen) -> Result<Self, Failure> {
         let help =
-            "`converge check` shows them; until then, secrets are masked only as their files hold them";
+            "`converge check` shows them; until then, output masks only the values in files of secrets";
         Self::despite_mistakes(arguments, screen, |loaded| loaded.is_reachable, help)
     }
 

@@ -50,7 +50,7 @@ impl<R: Read> Read for Keys<R> {
 
 /// Asks for the passphrase of the key in a file. None if there is no terminal or no answer.
 pub(crate) fn passphrase(key: &Path, wrong: bool) -> Option<Secret> {
-    let again = if wrong { "That is not it. " } else { "" };
+    let again = if wrong { "Wrong passphrase. " } else { "" };
     let answer = silently(&format!("{again}Passphrase of {}: ", key.display())).ok()?;
     Some(answer).filter(|answer| !answer.expose().is_empty())
 }

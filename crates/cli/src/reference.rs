@@ -12,11 +12,8 @@ use converge_model::{KindInfo, KindSchema};
 pub(crate) fn kind(schema: &KindSchema) -> String {
     let mut out = format!("# {}\n\n{}\n", schema.name, sentence(&schema.summary));
     let notes = [
-        (
-            schema.whole_system,
-            "It needs a whole system: it cannot be used where `root=` makes a folder stand for one.",
-        ),
-        (schema.notifiable, "Other resources may notify it."),
+        (schema.whole_system, "It needs a whole system, so it cannot be used with `root=`."),
+        (schema.notifiable, "It can be a handler: other resources may notify it."),
     ];
     for (_, note) in notes.iter().filter(|(applies, _)| *applies) {
         let _ = write!(out, "\n{note}\n");
@@ -226,7 +223,7 @@ mod tests {
 
         keeps a probe as it should be.
 
-        Other resources may notify it.
+        It can be a handler: other resources may notify it.
 
         ## Parameters
 

@@ -45,7 +45,9 @@ pub(crate) fn show(error: &clap::Error) -> u8 {
 /// Converts clap's message into a failure: the mistake, and the hints below it.
 fn plain(error: &clap::Error) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::new("a command is missing").help("`converge --help` lists them").code(ARGUMENTS);
+        return Failure::new("a command is missing")
+            .help("`converge --help` lists the commands")
+            .code(ARGUMENTS);
     }
     let text = error.render().to_string();
     let (mistake, rest) = text.trim_end().split_once("\n\n").unwrap_or((text.trim_end(), ""));

@@ -171,11 +171,11 @@ pub(crate) fn warn(screen: &mut Screen, trouble: &Trouble) {
     let (not, usual) = match trouble.kept {
         Kept::Beside => (
             "not in the history yet",
-            Some("what happened stands in a file beside it, which a later run takes in"),
+            Some("a file beside the history holds the run; a later run adds it to the history"),
         ),
         Kept::Lost => (
             "not in the history as a whole",
-            Some("make room for it, and see what the hosts are with `converge plan`: the history cannot say"),
+            Some("free some disk space, and run `converge plan` to see the state of the hosts"),
         ),
         Kept::Unknown => ("not in the history yet", None),
     };

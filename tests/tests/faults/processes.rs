@@ -107,7 +107,7 @@ fn the_first_interrupt_ends_the_run_after_the_step_in_hand() {
         let mut course = Course::apply(&project);
         course.until_waiting(host);
         course.signal(Signal::INT);
-        course.until_said("stopping after the steps in hand");
+        course.until_said("stopping after the running steps");
         gate.open();
         let told = course.end();
         assert_eq!((told.code, told.state("h1")), (130, HostState::Interrupted), "{told}");
@@ -128,7 +128,7 @@ fn the_second_interrupt_abandons_the_step_and_the_host_ends_it_by_itself() {
         course.until_waiting(host);
         let agent = agent(host).unwrap();
         course.signal(Signal::INT);
-        course.until_said("stopping after the steps in hand");
+        course.until_said("stopping after the running steps");
         course.signal(Signal::INT);
         let told = course.end();
         assert_eq!((told.code, told.state("h1")), (130, HostState::Interrupted), "{told}");

@@ -13,17 +13,18 @@ use crate::visit::Terms;
 
 /// Show the plan, ask, and apply it to the hosts
 ///
-/// Only the word `yes` applies the plan; `d` shows all of its details. Each host
-/// is checked again before it is changed; if it changed since its plan was shown,
-/// it is left alone. The first Ctrl-C stops after the steps in hand, within
-/// ten minutes at most; the second abandons them.
+/// Only the word `yes` applies the plan; `d` shows all of its details. Converge
+/// checks each host again before it changes the host. It skips a host that
+/// changed since its plan was shown. Apply is idempotent: a second apply changes
+/// nothing. The first Ctrl-C stops after the running steps, within ten minutes;
+/// the second abandons them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ApplyArgs {
     /// Do not ask; required without a terminal
     #[arg(short, long)]
     yes: bool,
-    /// Wait this long for another run on the same host; default: leave that host alone
+    /// Time to wait for another run on the same host; default: skip that host
     #[arg(long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
     wait: Option<Duration>,
     #[command(flatten)]
@@ -38,11 +39,9 @@ impl ApplyArgs {
     pub(crate) fn run(self, screen: Screen) -> Result<u8, Failure> {
         let can_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
         if !self.yes && !can_ask {
-            return Err(Failure::new(
-                "apply asks before it changes anything, and there is no terminal to ask on",
-            )
-            .help("look at `converge plan` first, then apply with --yes")
-            .code(ARGUMENTS));
+            return Err(Failure::new("apply must ask for confirmation, and there is no terminal")
+                .help("look at `converge plan` first, then apply with --yes")
+                .code(ARGUMENTS));
         }
         let terms = Terms {
             goal: Goal::Apply,

@@ -19,7 +19,7 @@ use crate::view::text::{count, harmless};
 /// Find every mistake that can be found without a host
 ///
 /// Reads all files, fills in all templates, checks the types of all parameters.
-/// If a value depends on facts, check looks at its form, and plan at the value.
+/// If a value depends on facts, check reads its form, and plan reads the value.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CheckArgs {
@@ -61,8 +61,8 @@ fn schedules(inventory: &Inventory) -> Diagnostics {
         // The daemon has a default interval for hosts without one.
         let made = Schedule::new(host, &inventory.drift(host), Duration::from_secs(60));
         if let Some(error) = made.err().filter(|error| told.insert(error.to_string())) {
-            let report = Diagnostic::warning(Code::Schedule, format!("{error}, by the policy of {host}"));
-            diagnostics.push(report.help("`converge watch` does not begin with it"));
+            let report = Diagnostic::warning(Code::Schedule, format!("the drift policy of {host}: {error}"));
+            diagnostics.push(report.help("`converge watch` does not start with this policy"));
         }
     }
     diagnostics

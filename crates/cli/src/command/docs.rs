@@ -58,7 +58,7 @@ impl DocsArgs {
             (None, None) => {
                 let names = summaries(&kinds, &modules).map(|line| line.name);
                 let meant = did_you_mean(name, names.collect::<Vec<_>>());
-                return Err(Failure::new(format!("there is no kind and no module called {name}"))
+                return Err(Failure::new(format!("there is no kind or module called {name}"))
                     .help(meant.unwrap_or_else(|| "`converge docs` lists them all".to_owned())));
             }
         };

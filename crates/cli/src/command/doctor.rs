@@ -19,7 +19,7 @@ use crate::view::text::harmless;
 
 /// Check that this machine has what Converge needs
 ///
-/// It contacts no host.
+/// Contacts no host.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]

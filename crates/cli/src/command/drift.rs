@@ -12,15 +12,15 @@ use crate::view::Screen;
 use crate::view::human::Detail;
 use crate::visit::Terms;
 
-/// Show what changed on the hosts since the last apply, and change nothing
+/// Show drift (changes on the hosts since the last apply), and change nothing
 ///
-/// Changes on the host are shown apart from those that are in the inventory and
-/// not yet applied; each host remembers what was last applied to it. Resources
-/// and hosts with drift="ignore" are not counted; -v shows them.
+/// Each host remembers what was last applied to it. Changes of the inventory that
+/// are not yet applied are shown apart from drift. Resources and hosts with
+/// drift="ignore" are not counted; -v shows them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct DriftArgs {
-    /// Exit with 2 if a host was changed; changes of the inventory do not count
+    /// Exit with code 2 if a host drifted; changes of the inventory do not count
     #[arg(long)]
     fail_on_drift: bool,
     /// Show only the number of steps of each host

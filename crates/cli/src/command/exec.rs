@@ -30,15 +30,15 @@ const COMMAND_LIMIT: usize = 256 * 1024;
 ///   converge exec 'web & !web3' -- 'ls /srv | wc -l'
 ///   converge exec web site.kdl --script fix.sh -- --dry-run
 ///
-/// The command runs as the account that applies would work as (`become`), in `/`,
-/// with a clean environment, no input and no terminal. It takes no lock; if another
-/// run holds one, that is said. It ends when it is done, when its time is over, at
-/// Ctrl-C, or when its connection is gone. Hosts on which it printed the same are
-/// shown together at the end; one host at a terminal, and -v, show each line as it
-/// comes. Secrets of the project are masked, as those of a plan are. A host passes
-/// on 16 MiB or 100 000 lines at most, and no line of more than 64 KiB. Runs are in
-/// the history, with the last 64 KiB of each host. With --output, a file
-/// HOST.truncated says how many lines a host did not pass on.
+/// The command runs as the account that an apply would use (`become`), in `/`, with
+/// a clean environment, no input and no terminal. It takes no lock, and reports a
+/// run that holds one. The command is ended at its timeout, at Ctrl-C, or when its
+/// connection ends. Hosts with the same output are shown together at the end; one
+/// host at a terminal, and -v, show each line at once. Secrets of the project are
+/// masked, as in a plan. A host sends at most 16 MiB or 100 000 lines, and no line
+/// of more than 64 KiB. The history keeps the run, with the last 64 KiB of each
+/// host. With --output, a file HOST.truncated has the number of lines that a host
+/// did not send.
 ///
 /// Exit codes: 3 if the command failed on a host, 4 if hosts were unreachable and
 /// it failed on none.
@@ -56,10 +56,10 @@ pub(crate) struct ExecArgs {
     /// Maximum number of hosts at a time, in the order of the inventory; default: no limit
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     serial: Option<usize>,
-    /// Run this script with the interpreter of its `#!` line, or with `/bin/sh`; no disk of the host keeps it
+    /// Run this script with the interpreter of its `#!` line, or with `/bin/sh`; never stored on a host's disk
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Time limit of the command; default: none
+    /// Timeout of the command; default: none
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
     /// Write HOST.stdout, HOST.stderr and HOST.exit for each host into this new or empty folder
@@ -94,13 +94,16 @@ impl ExecArgs {
         }
         if self.command.iter().map(String::len).sum::<usize>() > COMMAND_LIMIT {
             let message = format!("the command is longer than {} KiB", COMMAND_LIMIT / 1024);
-            return Err(Failure::new(message).help("put it into a file, for --script"));
+            return Err(Failure::new(message).help("put the command into a file, and run that with --script"));
         }
         if script.is_none()
             && let Some(word) = shell_syntax(&self.command)
         {
-            let help = "for the shell of the host, put the whole line into one pair of quotes";
-            screen.warn(&format!("`{word}` goes to {} as it is", self.command[0]), Some(help));
+            let help = "to use the shell of the host, quote the whole line as one word";
+            screen.warn(
+                &format!("no shell reads `{word}`: {} gets it as an argument", self.command[0]),
+                Some(help),
+            );
         }
         let name =
             self.script.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
@@ -136,6 +139,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     match text.len() {
         0..=SCRIPT_LIMIT => Ok(text),
         _ => Err(Failure::new(format!("{} is larger than {} KiB", path.display(), SCRIPT_LIMIT / 1024))
-            .help("put it on the hosts as a `file`, and run that")),
+            .help("copy it to the hosts with a `file` resource, and run that file")),
     }
 }

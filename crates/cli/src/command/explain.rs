@@ -53,7 +53,9 @@ impl ExplainArgs {
         })?;
         match <[HostName; 1]>::try_from(selected) {
             Ok([host]) => Ok(host),
-            Err(hosts) => Err(Failure::new(format!("{} is {} hosts, not one", self.host, hosts.len()))),
+            Err(hosts) => {
+                Err(Failure::new(format!("{} must be one host, found {} hosts", self.host, hosts.len())))
+            }
         }
     }
 }

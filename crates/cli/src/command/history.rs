@@ -26,9 +26,9 @@ use crate::view::text::{count, harmless, seconds, table};
 
 /// Show earlier runs, or one of them as it looked
 ///
-/// Each apply, drift, exec and ping and each run of the daemon is recorded with
-/// its differences or its output, in your state folder; a plan is not. The newest run comes first.
-/// If several options are about hosts, one host of the run must match them all.
+/// Your state folder keeps each apply, drift, exec and ping and each run of the
+/// daemon, with its changes or its output. It does not keep plans. The newest run
+/// comes first. If several options are about hosts, one host must match them all.
 /// Outside of a project and without an INVENTORY, the runs are those of the
 /// project last used from this folder.
 #[derive(Debug, Args)]
@@ -204,7 +204,7 @@ fn hosts(run: &RunSummary) -> String {
     let told = run.states.iter().filter(|(state, _)| *state != HostState::InSync);
     let mut told: Vec<_> = told.map(|(state, count)| format!("{count} {}", state.word())).collect();
     if ended < run.hosts {
-        told.push(format!("{} without an end", run.hosts - ended));
+        told.push(format!("{} unfinished", run.hosts - ended));
     }
     let ended_changed = run.states.iter().find(|(state, _)| *state == HostState::Changed);
     let changed = match run.changed_hosts {
@@ -233,7 +233,7 @@ fn clock(milliseconds: u64, form: &str) -> String {
 fn state(text: &str) -> Result<HostState, String> {
     let words = "changed, done, failed, unreachable, in-sync, pending, unplannable, reverted, stale, interrupted, locked or \
                  not-started";
-    serde_json::from_value(text.into()).map_err(|_| format!("it is one of {words}"))
+    serde_json::from_value(text.into()).map_err(|_| format!("must be one of {words}"))
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -284,14 +284,14 @@ mod tests {
             took: None,
             exit: None,
         };
-        assert_eq!(hosts(&run), "1 changed, 1 failed, 1 without an end");
+        assert_eq!(hosts(&run), "1 changed, 1 failed, 1 unfinished");
         assert_eq!(row(&run, false)[5..], ["7", "cut off"]);
         assert_eq!(
             (row(&run, false)[1].as_str(), row(&run, true)[1].as_str()),
             (run.run.as_str(), "3f9a01bc")
         );
         let failed = RunSummary { changed_hosts: 2, ..run.clone() };
-        assert_eq!(hosts(&failed), "1 changed, 1 failed, 1 without an end (2 changed)");
+        assert_eq!(hosts(&failed), "1 changed, 1 failed, 1 unfinished (2 changed)");
         let fine =
             RunSummary { states: vec![(HostState::InSync, 5)], changed_hosts: 0, took: Some(401), ..run };
         assert_eq!((hosts(&fine).as_str(), row(&fine, false)[6].as_str()), ("5 hosts in sync", "0.5 s"));

@@ -26,10 +26,9 @@ use crate::view::text::{count, harmless};
 
 /// Start a project: a converge.kdl, an inventory with one host, a .gitignore
 ///
-/// Asks at a terminal for what the options leave out. Then check and plan run;
-/// the exit code is theirs. If a converge.kdl
-/// or an inventory.kdl exists, nothing is written. An existing .gitignore gets
-/// the lines that it lacks.
+/// At a terminal, asks for the missing options. Then runs check and plan, and exits
+/// with their code. Writes nothing if a converge.kdl or an inventory.kdl exists.
+/// Adds missing lines to an existing .gitignore.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct InitArgs {
@@ -91,7 +90,7 @@ impl InitArgs {
         }
         let line = self.command_line("init");
         let help = format!("write `{line} --host web1 --user admin --become sudo`, or `{line} --local`");
-        Err(Failure::new("without a terminal to ask at, `--host` must be given").help(help).code(ARGUMENTS))
+        Err(Failure::new("without a terminal, `--host` must be given").help(help).code(ARGUMENTS))
     }
 
     /// Runs check and plan, and prints the next steps.
@@ -129,13 +128,12 @@ impl Answers {
     }
 
     fn ask_login(&mut self, project: &str, screen: &mut Screen) -> Result<(), Failure> {
-        let question =
-            format!("Address, if ssh should use another than the name [{}]: ", harmless(self.host()));
+        let question = format!("Address for ssh [{}]: ", harmless(self.host()));
         self.ask_until_right(project, &question, screen, |answers| &mut answers.address)?;
         let question = "User to log in as [what ssh_config says]: ";
         self.ask_until_right(project, question, screen, |answers| &mut answers.user)?;
         let ways = Become::ALL.map(|(name, _)| name).join(", ");
-        let question = format!("Become root by: {ways} [{}]: ", self.escalation());
+        let question = format!("Become root with ({ways}) [{}]: ", self.escalation());
         self.ask_until_right(project, &question, screen, |answers| &mut answers.escalation)
     }
 
@@ -217,7 +215,7 @@ fn refuse_existing(folder: &Path) -> Result<(), Failure> {
     let verb = if existing.len() == 1 { "exists" } else { "exist" };
     match existing.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(format!("{} {verb} already; nothing was written", existing.join(", ")))
+        false => Err(Failure::new(format!("{} already {verb}; nothing was written", existing.join(", ")))
             .help("name a new folder: `converge init FOLDER`")),
     }
 }

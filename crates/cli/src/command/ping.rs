@@ -13,13 +13,13 @@ use crate::view::Screen;
 
 /// Ask whether hosts answer: connect, escalate and start the agent as a run does
 ///
-/// A line for each host: the account that a run works as, the one that logged in,
-/// and how long it took; or why not. If another run is at work there, that is said.
-/// The exit code is 4 if a host does not answer.
+/// Prints a line for each host: the account that a run works as, the account that
+/// logged in, and the time taken, or the reason of the failure. Reports another run
+/// on the host. The exit code is 4 if a host does not answer.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PingArgs {
-    /// The hosts, as --limit takes them; a file or a folder here is the INVENTORY
+    /// Hosts, as for --limit; the path of a file or folder is the INVENTORY
     #[arg(value_name = "PATTERN")]
     pattern: Option<String>,
     #[command(flatten)]
@@ -34,9 +34,8 @@ impl PingArgs {
             self.fleet.project.inventory = self.pattern.take().map(PathBuf::from);
         }
         if self.pattern.is_some() && !self.fleet.hosts.limit.is_empty() {
-            return Err(
-                Failure::new("PATTERN and --limit both name hosts").help("`a & b` is what both match")
-            );
+            return Err(Failure::new("PATTERN and --limit cannot be used together")
+                .help("write `a & b` for the hosts that match both"));
         }
         self.fleet.hosts.limit.extend(self.pattern);
         let opened = Opened::reachable(&self.fleet.project, &mut screen)?;

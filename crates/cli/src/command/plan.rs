@@ -14,7 +14,7 @@ use crate::view::Screen;
 use crate::view::human::Detail;
 use crate::visit::Terms;
 
-/// Show what an apply would change, and change nothing
+/// Show what an apply would change, and change nothing (a dry run)
 ///
 /// A step that is the same on several hosts is shown once. At a terminal the plan
 /// is an outline; -v shows everything. The signs:
@@ -23,7 +23,7 @@ use crate::visit::Terms;
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PlanArgs {
-    /// Exit with 2 if something would change
+    /// Exit with code 2 if changes are pending
     #[arg(long, hide_short_help = true)]
     detailed_exitcode: bool,
     /// Show only the number of steps of each host

@@ -44,7 +44,7 @@ use crate::visit::{done_once, fleet_options, recorder, seen_facts, warn};
 /// drift: drift every="30m" mode="correct". Only changes on the host are ever
 /// corrected; changes of the inventory wait for an apply. The inventory is read
 /// again if its files change; while it has mistakes, the last good one stays in
-/// force. SIGTERM or Ctrl-C ends the daemon after the steps in hand; on SIGHUP
+/// force. SIGTERM or Ctrl-C ends the daemon after the running steps; on SIGHUP
 /// it reads the inventory at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -60,7 +60,7 @@ pub(crate) struct WatchArgs {
     listen: Option<SocketAddr>,
     /// Send drift, corrections, failures and fights to this URL, as JSON
     ///
-    /// CONVERGE_WEBHOOK_HEADERS holds the headers of the request, one a line.
+    /// CONVERGE_WEBHOOK_HEADERS holds the headers of the request, one per line.
     #[arg(long, value_name = "URL", env = "CONVERGE_WEBHOOK", hide_env_values = true)]
     webhook: Vec<String>,
     /// Run this program for drift, corrections, failures and fights; its input is a line of JSON
@@ -130,11 +130,11 @@ impl WatchArgs {
         match ended {
             Ok(code) => Ok(code),
             Err(WatchError::Memory(error @ MemoryError::Held)) => {
-                let failure = Failure::from(error).help("end it first, or leave this project to it");
+                let failure = Failure::from(error).help("stop the other daemon first");
                 Err(failure.code(LOCKED).exit(exit::LOCKED))
             }
             Err(WatchError::Memory(error @ MemoryError::Unknown { .. })) => Err(Failure::from(error).help(
-                "move it away: all hosts are looked at anew then, and what was given up as a fight is tried again",
+                "move it away; the daemon then checks all hosts, and corrects again where it gave up a fight",
             )),
             Err(error) => Err(error.into()),
         }
@@ -155,7 +155,9 @@ impl WatchArgs {
             let why = match &delivery.outcome {
                 DeliveryOutcome::Delivered => return,
                 DeliveryOutcome::Failed(why) => why,
-                DeliveryOutcome::Dropped => "too much waits for it already, or it is too slow for the end",
+                DeliveryOutcome::Dropped => {
+                    "too many notifications wait for it, or the daemon ended before it answered"
+                }
             };
             let _ = writeln!(
                 anstream::stderr(),
@@ -236,7 +238,7 @@ fn install(opened: &Opened, screen: &mut Screen) -> Result<u8, Failure> {
     }
     let text = format!(
         "wrote {}\n`systemctl daemon-reload && systemctl enable --now {name}` starts it\n\
-         secrets such as CONVERGE_WEBHOOK belong into {}, for root alone\n",
+         write secrets such as CONVERGE_WEBHOOK to {}, for root alone\n",
         written.display(),
         unit.environment_file.display()
     );
@@ -250,18 +252,18 @@ fn lasting(given: impl Iterator<Item = OsString>) -> Result<Vec<String>, Failure
     let mut arguments = Vec::new();
     for argument in given {
         let argument = argument.into_string().map_err(|argument| {
-            Failure::new(format!("a unit cannot hold {}, which is no UTF-8", argument.display()))
+            Failure::new(format!("an argument in a unit must be UTF-8, found {}", argument.display()))
         })?;
         let option = argument.split('=').next().unwrap_or_default();
         match option {
             "--install" => continue,
             "--webhook" => {
-                return Err(Failure::new("all may read the unit, and a web address may hold a secret")
-                    .help("leave --webhook out; --install says where CONVERGE_WEBHOOK is kept"));
+                return Err(Failure::new("all users can read the unit, and a web address may hold a secret")
+                    .help("omit --webhook, and write CONVERGE_WEBHOOK to the file that --install names"));
             }
             "--ask-become-pass" | "--become-pass-fd" => {
-                return Err(Failure::new(format!("there is nobody to give a password by {option}"))
-                    .help("let the login of the daemon become root without one"));
+                return Err(Failure::new(format!("{option} needs a user, and the daemon runs without one"))
+                    .help("let the login of the daemon become root without a password"));
             }
             _ => arguments.push(argument),
         }

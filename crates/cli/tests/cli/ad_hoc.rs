@@ -60,7 +60,7 @@ fn several_words_are_a_program_and_its_arguments_and_one_is_a_line_of_the_shell(
     assert_eq!(said(&["echo", "a b", "$HOME", ";"]), "a b $HOME ;");
     assert_eq!(said(&["echo a b | wc -w"]), "2");
     let odd = exec(&world, &["web1", "--", "echo", "a", "|", "wc"], 0);
-    assert!(odd.err.contains("`|` goes to echo as it is"), "{}", odd.err);
+    assert!(odd.err.contains("no shell reads `|`: echo gets it as an argument"), "{}", odd.err);
     let missing = exec(&world, &["web1", "--", "no-such-program", "x"], 3);
     assert!(missing.out.starts_with("web1: failed to start no-such-program"), "{}", missing.out);
     let slow = exec(&world, &["web1", "--timeout", "1s", "--", "sleep", "60"], 3);
@@ -120,7 +120,7 @@ fn output_of_a_host_steers_nothing_and_has_an_end() {
     let line = json.out.lines().find(|line| line.contains("command-output")).unwrap();
     assert!(line.contains(r#""type":"command-output","stream":"stdout","line":"\u001b[2J"}"#), "{line}");
     let many = exec(&world, &["web1", "--", "seq 100005"], 0);
-    assert!(many.out.contains("… 5 more lines (not passed on)"), "{}", many.err);
+    assert!(many.out.contains("… 5 more lines (not sent by the host)"), "{}", many.err);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn secrets_of_the_project_are_masked_even_where_a_catalog_cannot_be_compiled() {
 
     fs::remove_dir_all(world.project().join("../home/.config")).unwrap();
     let said = exec(&world, &["here", "--", "echo x"], 0);
-    assert!(said.err.contains("s.age cannot be decrypted here: what it holds is not masked"), "{}", said.err);
+    assert!(said.err.contains("s.age cannot be decrypted here: output does not mask"), "{}", said.err);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn an_interruption_ends_the_command_with_all_that_it_started() {
     let said = world.said(running.wait_with_output().unwrap());
     assert_eq!(said.exit, 130, "{}{}", said.out, said.err);
     assert!(said.out.contains("web1: stopped\n"), "{}", said.out);
-    assert!(said.err.contains("stopping: the hosts end what they run"), "{}", said.err);
+    assert!(said.err.contains("stopping: the hosts end their commands"), "{}", said.err);
     let below = world.read("one/pid");
     let state = fs::read_to_string(format!("/proc/{}/stat", below.trim())).unwrap_or_default();
     assert!(state.is_empty() || state.contains(") Z "), "still running: {state}");
@@ -293,5 +293,5 @@ fn a_mistake_in_a_connection_keeps_a_command_from_running_elsewhere() {
         "host \"box\" { connection \"local\" root=\"sandbox\" }\non \"box\" { filx \"/x\" }\n",
     );
     let said = world.run(&["exec", "box", "inventory.kdl", "--", "true"]);
-    assert!(said.exit == 0 && said.err.contains("secrets are masked only as"), "{}", said.err);
+    assert!(said.exit == 0 && said.err.contains("output masks only the values"), "{}", said.err);
 }

@@ -135,7 +135,7 @@ fn an_unknown_host_has_the_nearest_name() {
       help: did you mean `web1`?
     ");
     assert_eq!(said.exit, 1);
-    insta::assert_snapshot!(world().run(&["explain", "web"]).err, @"error: web is 2 hosts, not one");
+    insta::assert_snapshot!(world().run(&["explain", "web"]).err, @"error: web must be one host, found 2 hosts");
 }
 
 #[test]

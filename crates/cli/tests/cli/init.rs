@@ -173,7 +173,7 @@ fn a_file_that_exists_is_named_and_nothing_is_written() {
     let world = World::new();
     std::os::unix::fs::symlink("/nowhere", world.project().join("inventory.kdl")).unwrap();
     insta::assert_snapshot!(refused(&world, &[".", "--local"]), @r"
-    error: inventory.kdl exists already; nothing was written
+    error: inventory.kdl already exists; nothing was written
       help: name a new folder: `converge init FOLDER`
     ");
     world.write("taken", "");
@@ -217,11 +217,11 @@ fn a_gitignore_that_cannot_be_read_is_an_error_before_anything_is_written() {
 #[test]
 fn without_a_terminal_the_line_to_type_is_printed() {
     insta::assert_snapshot!(refused(&World::new(), &[]), @r"
-    error: without a terminal to ask at, `--host` must be given
+    error: without a terminal, `--host` must be given
       help: write `converge init --host web1 --user admin --become sudo`, or `converge init --local`
     ");
     insta::assert_snapshot!(refused(&World::new(), &["my project", "--user", "ada"]), @r"
-    error: without a terminal to ask at, `--host` must be given
+    error: without a terminal, `--host` must be given
       help: write `converge init 'my project' --host web1 --user admin --become sudo`, or `converge init 'my project' --local`
     ");
     insta::assert_snapshot!(refused(&World::new(), &["--local", "--user", "ada"]), @r"
@@ -240,10 +240,10 @@ fn a_terminal_is_asked_again_where_an_answer_is_wrong() {
     assert_eq!(exit, Some(0), "{shown}");
     assert_eq!(shown.matches("Host, as ssh knows it [none: a sandbox folder on this machine]: ").count(), 2);
     assert!(
-        shown.contains("than the name [web1]: ")
+        shown.contains("Address for ssh [web1]: ")
             && shown.contains("User to log in as [what ssh_config says]: ")
     );
-    assert_eq!(shown.matches("Become root by: none, sudo, doas, su [sudo]: ").count(), 2, "{shown}");
+    assert_eq!(shown.matches("Become root with (none, sudo, doas, su) [sudo]: ").count(), 2, "{shown}");
     assert!(shown.contains("did you mean `sudo`?") && !shown.contains("group without hosts"), "{shown}");
     assert!(shown.ends_with("project: 1 host, no mistakes\r\nnow: converge plan\r\n"), "{shown}");
     let inventory = world.read("inventory.kdl");

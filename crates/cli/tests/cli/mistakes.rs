@@ -54,7 +54,7 @@ fn arguments() {
     ");
     insta::assert_snapshot!(check(&world, &["plan", ".", "--ssh-config", "gone"]), @"error: failed to read gone: No such file or directory (os error 2)");
     insta::assert_snapshot!(check(&world, &["docs", "fil"]), @r"
-    error: there is no kind and no module called fil
+    error: there is no kind or module called fil
       help: did you mean `file`?
     ");
 }
@@ -77,7 +77,7 @@ fn projects() {
 fn apply_without_a_terminal_needs_to_be_told() {
     let world = World::example("quickstart");
     insta::assert_snapshot!(check(&world, &["apply", "."]), @r"
-    error: apply asks before it changes anything, and there is no terminal to ask on
+    error: apply must ask for confirmation, and there is no terminal
       help: look at `converge plan` first, then apply with --yes
     ");
 }

@@ -15,7 +15,7 @@ fn a_module_that_is_started_passes_its_own_tests_and_one_that_moved_does_not() {
     let world = World::new();
     check(&world, &["module", "test"], 1, &["module new NAME"]);
     check(&world, &["module", "new", "greeter"], 0, &["modules/greeter/templates/greeter.conf.j2"]);
-    check(&world, &["module", "new", "greeter"], 1, &["is there already"]);
+    check(&world, &["module", "new", "greeter"], 1, &["already exists"]);
     check(
         &world,
         &["module", "test"],
@@ -44,7 +44,7 @@ fn a_module_that_is_started_passes_its_own_tests_and_one_that_moved_does_not() {
     check(&world, &["module", "test"], 1, &["modules/greeter/README.md:1:", "greeting"]);
     check(&world, &["module", "test", "greter"], 1, &["there is no module greter"]);
     check(&world, &["module", "new", "file"], 1, &["is a kind of resource"]);
-    check(&world, &["module", "new", "../x"], 1, &["cannot be the name of a module"]);
+    check(&world, &["module", "new", "../x"], 1, &["is not a valid module name"]);
 }
 
 #[test]

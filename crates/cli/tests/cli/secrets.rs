@@ -71,7 +71,7 @@ fn two_commands_lead_from_nothing_to_a_secret() {
     );
     let set = world.run_with(&["secrets", "set", "shop/db-password"], &format!("{CANARY}\n"), &[]);
     insta::assert_snapshot!(set.err, @r"
-    began secrets/recipients with your own key; add those of everybody who is to open these secrets
+    created secrets/recipients with your own key; add the keys of all users who may open these secrets
     secrets/production.age: shop/db-password is set, for 1 recipient
     ");
     assert!(world.read("secrets/recipients").ends_with(&made.out));
@@ -178,7 +178,7 @@ fn an_editor_sees_the_text_and_leaves_nothing_behind() {
     let before = world.read("secrets/production.age");
     insta::assert_snapshot!(edit("echo \"a canary'\" >> \"$1\"").err, @r"
     line 4 of it is not KDL 2.0
-    error: what the editor left cannot be read, so nothing was changed
+    error: the edited text is not valid, so nothing was changed
     ");
     insta::assert_snapshot!(edit("echo 'a \"b\"' >> \"$1\"; exit 3").err, @"error: the editor ended with exit status: 3, so nothing was changed");
     assert_eq!(world.read("secrets/production.age"), before);
@@ -203,7 +203,7 @@ fn a_list_that_changed_counts_from_the_next_rekey() {
     let list = world.read("secrets/recipients");
     world.write("secrets/recipients", &format!("{list}{other}"));
     let rekey = world.run(&["secrets", "rekey", "--identity", "mine"]);
-    assert_eq!(rekey.err, "secrets/production.age: encrypted anew, for 2 recipients\n");
+    assert_eq!(rekey.err, "secrets/production.age: encrypted again, for 2 recipients\n");
     assert_eq!(fine(get()), format!("{CANARY}\n"));
 }
 

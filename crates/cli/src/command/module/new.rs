@@ -13,8 +13,8 @@ use crate::view::json::Document;
 
 /// Start a module: modules/NAME with its parameters, a template, a case and a README
 ///
-/// The new module passes `converge module test NAME`. An existing folder is left
-/// alone.
+/// The new module passes `converge module test NAME`. An existing folder is not
+/// changed.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct NewArgs {
@@ -29,7 +29,7 @@ impl NewArgs {
         let folder = Path::new("modules").join(name);
         let root = super::project()?.root;
         if root.join(&folder).exists() {
-            return Err(Failure::new(format!("{} is there already", folder.display())));
+            return Err(Failure::new(format!("{} already exists", folder.display())));
         }
         for (file, text) in FILES {
             let file = file.replace("NAME", name);
@@ -50,12 +50,14 @@ impl NewArgs {
 fn check(name: &str) -> Result<(), Failure> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(fits) || name.len() > 64 {
-        return Err(Failure::new(format!("{name:?} cannot be the name of a module"))
-            .help("small letters, digits and dashes, a letter first, at most 64"));
+        return Err(Failure::new(format!("{name:?} is not a valid module name"))
+            .help("use lower-case letters, digits and dashes, begin with a letter, at most 64 characters"));
     }
     match project::kinds().iter().any(|kind| kind.schema().name == name) {
-        true => Err(Failure::new(format!("{name} is a kind of resource, and those cannot be replaced"))
-            .help("take another name")),
+        true => {
+            Err(Failure::new(format!("{name} is a kind of resource, and a module cannot replace a kind"))
+                .help("choose another name"))
+        }
         false => Ok(()),
     }
 }
@@ -69,10 +71,10 @@ const FILES: [(&str, &str); 5] = [
     ("README.md", README),
 ];
 
-const MODULE: &str = r#"module "NAME" summary="What it is for, in one line"
+const MODULE: &str = r#"module "NAME" summary="Purpose of the module, in one line"
 
 params {
-    param "greeting" type="string" default="Hello" doc="What it says"
+    param "greeting" type="string" default="Hello" doc="Text of the greeting"
 }
 
 resources {
@@ -92,7 +94,7 @@ const EXPECTED: &str = "NAME.file[/etc/NAME.conf]
 
 const README: &str = "# NAME
 
-What it is for, and what it leaves alone.
+Purpose of the module, and the parts that it does not manage.
 
 ```kdl
 NAME {

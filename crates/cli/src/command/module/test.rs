@@ -25,15 +25,15 @@ use crate::view::text::{count, harmless};
 /// after which CASE.expected says what resources come out. The examples in the
 /// module's README (fences of `kdl`) must load as well.
 ///
-/// With --host, every example of the README is applied to that host, and must
-/// leave nothing to do. This changes the host: use one that you can throw away.
+/// With --host, applies every example of the README to that host. All resources
+/// must be in sync then. This changes the host: use one that you can throw away.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TestArgs {
     /// Modules to test; default: all of the project
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Write the resources that come out as the expected ones; read them before you commit
+    /// Write the resulting resources as the expected ones; review them before you commit
     #[arg(long, conflicts_with = "host")]
     update: bool,
     /// Apply the examples of the README to this host
@@ -98,8 +98,11 @@ impl Modules {
         let mut names = match self.loader.sources.list("modules") {
             Ok(names) => names,
             Err(error) => {
-                return Err(Failure::new(format!("the folder modules of {}: {error}", self.root.display()))
-                    .help("`converge module new NAME` starts a module"));
+                return Err(Failure::new(format!(
+                    "failed to read the folder modules of {}: {error}",
+                    self.root.display()
+                ))
+                .help("`converge module new NAME` starts a module"));
             }
         };
         names.retain(|name| self.root.join("modules").join(name).join("module.kdl").is_file());

@@ -75,8 +75,8 @@ pub(super) fn run(
 
 const fn why(goal: Goal) -> &'static str {
     match goal {
-        Goal::Apply => "it cannot be applied",
-        _ => "applied, and yet something is left to do",
+        Goal::Apply => "failed to apply",
+        _ => "applied, but not in sync afterwards",
     }
 }
 

@@ -91,7 +91,7 @@ fn edited(
         }
         mistakes.iter().for_each(|mistake| screen.say(&format!("{mistake}\n")));
         if !go_back(screen) {
-            return Err(Failure::new("what the editor left cannot be read, so nothing was changed"));
+            return Err(Failure::new("the edited text is not valid, so nothing was changed"));
         }
     }
 }
@@ -101,7 +101,7 @@ fn go_back(screen: &mut Screen) -> bool {
         return false;
     }
     prompt::forget_what_was_typed();
-    screen.say("Go back to the editor, or give up what was changed? [B/g] ");
+    screen.say("Go back to the editor, or give up the changes? [B/g] ");
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).is_ok_and(|read| read > 0)
         && !answer.trim().starts_with(['g', 'G'])

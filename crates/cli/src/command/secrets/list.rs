@@ -10,7 +10,7 @@ use crate::view::Screen;
 use crate::view::json::Document;
 use crate::view::text::harmless;
 
-/// Print the names of all secrets in a file, and no value
+/// Print the names of all secrets in a file, without their values
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]

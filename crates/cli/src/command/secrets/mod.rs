@@ -21,9 +21,9 @@ use crate::view::Screen;
 /// their path: (secret)"shop/db-password".
 ///
 /// secrets/recipients (or, for this file alone, secrets/production.age.recipients)
-/// lists who may open secrets/production.age: an age recipient or a public ssh
-/// key (ssh-ed25519, ssh-rsa) a line. A change of the list takes effect when a
-/// file is next written: by set, edit or rekey.
+/// lists the keys that may open secrets/production.age: one age recipient or public
+/// ssh key (ssh-ed25519, ssh-rsa) per line. A change of the list takes effect when
+/// set, edit or rekey writes the file.
 ///
 /// Files are opened with the keys given by --identity or CONVERGE_IDENTITY,
 /// those in ~/.config/converge/identities, and ~/.ssh/id_ed25519 and id_rsa.

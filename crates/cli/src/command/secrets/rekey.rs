@@ -41,6 +41,6 @@ fn rekey(file: &Path, identities: &Identities, screen: &mut Screen) -> Result<()
         return Err(Failure::new(format!("there is no {}", file.display())));
     };
     let recipients = vault.write(&text, identities).map_err(failed)?;
-    written(&vault, None, recipients, "encrypted anew", screen);
+    written(&vault, None, recipients, "encrypted again", screen);
     Ok(())
 }

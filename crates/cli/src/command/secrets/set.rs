@@ -14,10 +14,10 @@ use crate::prompt;
 use crate::view::Screen;
 use crate::view::text::harmless;
 
-/// Give a secret a value, read from standard input or typed in silence
+/// Set a secret, from standard input or a hidden prompt
 ///
-/// The value is never part of a command line, where others could see it. Without
-/// a terminal it is all of standard input, except for one line end at its end:
+/// The value is never part of a command line, where other users could see it.
+/// Without a terminal, it is all of standard input, without the last line end:
 ///   openssl rand -hex 16 | converge secrets set shop/db-password
 ///   converge secrets set tls/key < key.pem
 ///
@@ -46,7 +46,7 @@ impl SetArgs {
         written(&vault, new_list, recipients, &format!("{} is set", harmless(&self.name)), &mut screen);
         if value.expose().len() < SHORTEST_MASKED {
             screen.say(&format!(
-                "that is very short: under {SHORTEST_MASKED} bytes a value is not hidden in what commands print\n"
+                "the value is very short: output does not mask values under {SHORTEST_MASKED} bytes\n"
             ));
         }
         Ok(exit::OK)
@@ -69,7 +69,7 @@ fn typed(name: &str) -> Result<Secret, Failure> {
     let value = ask(&format!("Value of {}: ", harmless(name)))?;
     match value == ask("Once more: ")? {
         true => Ok(value),
-        false => Err(Failure::new("the two differ, so nothing was set")),
+        false => Err(Failure::new("the two values differ, so nothing was set")),
     }
 }
 

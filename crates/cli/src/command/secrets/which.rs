@@ -43,7 +43,7 @@ fn one(mut paths: Vec<PathBuf>) -> Result<PathBuf, Failure> {
         _ => {
             let names: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
             let message = format!("the inventory names several files of secrets: {}", names.join(", "));
-            Err(Failure::new(message).help("say which, behind the name of the secret"))
+            Err(Failure::new(message).help("name one of them after the name of the secret"))
         }
     }
 }
@@ -52,7 +52,7 @@ fn one(mut paths: Vec<PathBuf>) -> Result<PathBuf, Failure> {
 /// exist.
 pub(super) fn named(screen: &mut Screen) -> Result<Vec<PathBuf>, Failure> {
     let project = project::find(&ProjectArguments::default()).map_err(|_| {
-        Failure::new("found no converge.kdl here or above, so the file of secrets must be named")
+        Failure::new("found no converge.kdl here or above, so you must name the file of secrets")
     })?;
     let (loader, _) = project::loader(&project, Arc::new(Identities::only(Vec::new())));
     let loaded = loader.load(&project.entry, &[]);
@@ -64,7 +64,7 @@ pub(super) fn named(screen: &mut Screen) -> Result<Vec<PathBuf>, Failure> {
     let paths: Vec<_> = inventory.secret_files().map(|path| from(&here, &project.root.join(path))).collect();
     match paths.is_empty() {
         true => Err(Failure::new("the inventory names no file of secrets")
-            .help("write `secrets \"secrets.age\"` at its top, or name a file here")),
+            .help("write `secrets \"secrets.age\"` at the top of the inventory, or name a file")),
         false => Ok(paths),
     }
 }
@@ -93,7 +93,7 @@ pub(super) fn written(
     if let Some(list) = new_list {
         let list = harmless(&list.display().to_string());
         screen.say(&format!(
-            "began {list} with your own key; add those of everybody who is to open these secrets\n"
+            "created {list} with your own key; add the keys of all users who may open these secrets\n"
         ));
     }
     let path = harmless(&vault.path().display().to_string());

@@ -109,7 +109,7 @@ impl Heard {
                 let _ = writeln!(out, "  {}", harmless(line));
             }
         }
-        more(&mut out, beyond, "not passed on");
+        more(&mut out, beyond, "not sent by the host");
         out
     }
 }
@@ -192,7 +192,7 @@ impl Human {
             out.push_str(&outcome.remarks);
         }
         for (place, heard) in &self.commands.open {
-            let _ = writeln!(out, "{}: {}", self.name(*place), paint(FAILED, "not done"));
+            let _ = writeln!(out, "{}: {}", self.name(*place), paint(FAILED, "unfinished"));
             out.push_str(&heard.text(self.detail));
         }
         for (place, holder) in &self.commands.busy {

@@ -142,7 +142,7 @@ impl Human {
             (EventKind::HostFinished { report }, Some(place)) => self.host_finished(place, report),
             (EventKind::Armed { seconds }, Some(place)) => {
                 format!(
-                    "{}  armed: the host takes back what follows in {seconds} s, unless a new connection confirms it\n",
+                    "{}  armed: the host reverts the next steps after {seconds} s, unless a new connection confirms them\n",
                     self.name(place)
                 )
             }
@@ -150,7 +150,11 @@ impl Human {
                 format!("{}  confirmed over a new connection\n", self.name(place))
             }
             (EventKind::Reverted, Some(place)) => {
-                format!("{}  {}\n", self.name(place), paint(FAILED, "not confirmed: the host took it back"))
+                format!(
+                    "{}  {}\n",
+                    self.name(place),
+                    paint(FAILED, "not confirmed: the host reverted the steps")
+                )
             }
             (EventKind::RunFinished { states, took, exit, .. }, _) => self.run_finished(states, *took, *exit),
             _ => String::new(),

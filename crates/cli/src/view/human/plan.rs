@@ -87,13 +87,16 @@ pub(super) fn head(plan: &HostPlan) -> String {
         note(
             &mut out,
             &format!(
-                "{} of the host's journal cannot be read; an action that was owed there is lost",
+                "{} of the host's journal cannot be read; a handler that was owed there is lost",
                 count(plan.damaged as usize, "line")
             ),
         );
     }
     if let Some(run) = &plan.reverted {
-        note(&mut out, &format!("what run {run} changed was not confirmed, and the host took it back"));
+        note(
+            &mut out,
+            &format!("the host reverted steps of run {run}, because no new connection confirmed them"),
+        );
     }
     for problem in &plan.problems {
         out.push_str(&self::problem(problem));

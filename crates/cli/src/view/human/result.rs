@@ -43,7 +43,9 @@ fn outcome(name: &str, result: &StepResult) -> String {
             format!("{name}  {}\n", paint(FAINT, format_args!("= {address}  already so")))
         }
         StepOutcome::Unforeseen => {
-            format!("{name}  {verb} {address}  unforeseen: an earlier step of this run had moved it{took}\n")
+            format!(
+                "{name}  {verb} {address}  unforeseen: an earlier step of this run had changed it{took}\n"
+            )
         }
         StepOutcome::Failed { why, output, back, stands } => {
             let mut out =
@@ -63,14 +65,14 @@ fn outcome(name: &str, result: &StepResult) -> String {
 fn since(back: PutBack, stands: &Stands) -> Option<String> {
     let stands = match stands {
         Stands::Unknown | Stands::Unchanged => None,
-        Stands::AsAsked => Some("it is as asked all the same".to_owned()),
+        Stands::AsAsked => Some("the resource is in sync all the same".to_owned()),
         Stands::Differs { properties } if properties.is_empty() => None,
         Stands::Differs { properties } => {
             let names: Vec<_> = properties.iter().map(|name| harmless(name)).collect();
-            Some(format!("it is changed, and not as asked yet: {}", names.join(", ")))
+            Some(format!("the resource changed, and is still pending: {}", names.join(", ")))
         }
     };
-    let back = (back == PutBack::Restored).then(|| "what it replaced was put back".to_owned());
+    let back = (back == PutBack::Restored).then(|| "the replaced data was restored".to_owned());
     let words: Vec<_> = back.into_iter().chain(stands).collect();
     (!words.is_empty()).then(|| words.join("; "))
 }

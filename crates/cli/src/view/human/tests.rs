@@ -259,7 +259,7 @@ fn every_doubt_of_a_plan_is_said() {
     insta::assert_snapshot!(text, @r"
     a
       note: run 20251231T000000-11111111 was interrupted; the next apply cleans up after it
-      note: 1 line of the host's journal cannot be read; an action that was owed there is lost
+      note: 1 line of the host's journal cannot be read; a handler that was owed there is lost
       ~ package[curl]  version: 1.18 -> ? unknown until apply: the lists are refreshed first
       + file[/etc/x]
           mode: 0644
@@ -348,10 +348,10 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     web1  ! nginx.file[/x]  failed: exit status 1
           | nginx: [emerg] unknown directive
           | \u{1b}[31mred
-          what it replaced was put back
+          the replaced data was restored
     web1  . nginx.service[nginx]  skipped: nginx.file[/x] failed
     web1  = file[/y]  already so
-    web1  ~ file[/z]  unforeseen: an earlier step of this run had moved it
+    web1  ~ file[/z]  unforeseen: an earlier step of this run had changed it
     web1  > service[z]  still owed; the next run pays it
     web1  failed
       ! file[/w] is pending again: command[w] undid it

@@ -71,7 +71,7 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
         NewsKind::InventoryReloaded { hosts, .. } => {
             format!("inventory read again, watching {}", count(*hosts as usize, "host"))
         }
-        NewsKind::Stopping => "stopping after the steps in hand".to_owned(),
+        NewsKind::Stopping => "stopping after the running steps".to_owned(),
     })
 }
 
