@@ -124,7 +124,7 @@ impl Watch<'_> {
                 self.bytes += line.len() as u64;
                 // A replaced character takes three bytes instead of one.
                 if self.lines > LINES_LIMIT || self.bytes > 3 * OUTPUT_LIMIT {
-                    return Err(SessionError::Protocol("output without end".to_owned()));
+                    return Err(SessionError::Protocol("it sent too much output".to_owned()));
                 }
                 EventKind::CommandOutput { stream, line: self.masker.mask(line.as_bytes()) }
             }

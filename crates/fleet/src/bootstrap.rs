@@ -175,7 +175,7 @@ impl Bootstrap<'_> {
             return Err(self.refused(WRONG));
         }
         if asked > *answered {
-            let password = self.password.ok_or_else(|| self.refused("a password is asked for"))?;
+            let password = self.password.ok_or_else(|| self.refused("it asks for a password"))?;
             *answered = asked;
             link.stdin.write_all(password.expose()).await?;
             link.stdin.write_all(b"\n").await?;
@@ -473,7 +473,7 @@ exec "$@""#;
         assert!(matches!(result, Ok(Booted::Speaks(_))));
         let (result, _) = escalated(Become::Su, None, &[("su", su)]).await;
         assert!(
-            matches!(result, Err(BootstrapError::Escalation { said, .. }) if said == "a password is asked for")
+            matches!(result, Err(BootstrapError::Escalation { said, .. }) if said == "it asks for a password")
         );
     }
 
@@ -493,7 +493,7 @@ exec "$@""#;
             "permit nopass",
         )
         .await;
-        check(Become::Sudo, ("sudo", "exit 127"), "said nothing", "NOPASSWD").await;
+        check(Become::Sudo, ("sudo", "exit 127"), "printed nothing", "NOPASSWD").await;
     }
 
     #[tokio::test]

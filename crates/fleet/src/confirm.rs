@@ -39,7 +39,7 @@ impl Host {
                 Err(_) => break,
             }
         }
-        let slow = || format!("a new connection was not there after {} s", window.as_secs());
+        let slow = || format!("no new connection was made within {} s", window.as_secs());
         Err(last.unwrap_or_else(|| Problem { address: None, message: slow(), help: None }))
     }
 
@@ -89,12 +89,12 @@ impl Host {
     fn taken_back(&self, (state, why): (HostState, Option<String>), error: &SessionError) -> HostReport {
         let (message, help) = match why {
             None => (
-                format!("{error}; the host put back what had cut it off"),
-                "correct what shut the new connection out, and plan again",
+                format!("{error}; the host put back the changes that had cut it off"),
+                "correct the change that shut out the new connection, and plan again",
             ),
             Some(why) => (
-                format!("{error}; the host could not take back what had cut it off: {why}"),
-                "put back by hand what it names, from the copies there, and then remove that folder",
+                format!("{error}; the host could not revert the changes that had cut it off: {why}"),
+                "put back the named files by hand, from the copies there, and then remove that folder",
             ),
         };
         let problems = vec![Problem { address: None, message, help: Some(help.to_owned()) }];

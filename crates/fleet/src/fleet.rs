@@ -22,7 +22,7 @@ pub enum FleetError {
     Folder(#[from] io::Error),
     /// A folder for the agent has a name that is not safe to write into a command.
     #[error(
-        "{0:?} cannot hold the agent: the name of its folder is absolute, of letters, digits, `.`, `_`, `-` and `/`"
+        "the folder of the agent must be an absolute path of letters, digits, `.`, `_`, `-` and `/`, found {0:?}"
     )]
     AgentFolder(String),
 }

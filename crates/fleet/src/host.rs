@@ -40,7 +40,7 @@ pub enum HostError {
     #[error("interrupted: {0}")]
     Interrupted(#[source] SessionError),
     /// The conversation failed while guarded changes were armed, and the host could not be reached since.
-    #[error("interrupted, and not to be reached since: {0}")]
+    #[error("interrupted, and unreachable since: {0}")]
     Lost(#[source] SessionError),
     /// The catalog could not be compiled.
     #[error("failed to compile the catalog: {0}")]
@@ -77,14 +77,14 @@ impl HostError {
             Self::Bootstrap(error) => error.help(),
             Self::Refused(Refusal::Broken { help, .. }) => help.clone(),
             Self::Interrupted(SessionError::Overdue { .. }) => Some(
-                "see on the host what still runs there; the next run reads its journal and goes on from there"
+                "look on the host for a program that still runs; the next run reads its journal and goes on from there"
                     .to_owned(),
             ),
             Self::Interrupted(_) => {
                 Some("the next run reads the host's journal and goes on from there".to_owned())
             }
             Self::Lost(_) => Some(
-                "the host takes its access-critical changes back by itself, at its next boot at the latest"
+                "the host reverts its guarded steps by itself, at its next boot at the latest"
                     .to_owned(),
             ),
             _ => None,
@@ -186,7 +186,7 @@ impl Host {
         match said {
             Said::Done(Done::Plan(plan)) => Ok((facts, *plan)),
             Said::Done(Done::Refused(refusal)) => Err(HostError::Refused(refusal)),
-            _ => Err(SessionError::Protocol("no plan of a look".to_owned()).into()),
+            _ => Err(SessionError::Protocol("it must answer a look with a plan".to_owned()).into()),
         }
     }
 
@@ -220,9 +220,9 @@ impl Host {
                 Ok(*report)
             }
             Done::Refused(refusal) => Err(HostError::Refused(refusal)),
-            Done::Plan(_) => {
-                Err(HostError::Interrupted(SessionError::Protocol("a plan of an act".to_owned())))
-            }
+            Done::Plan(_) => Err(HostError::Interrupted(SessionError::Protocol(
+                "it answered an act with a plan".to_owned(),
+            ))),
         }
     }
 

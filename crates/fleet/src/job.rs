@@ -316,7 +316,7 @@ fn fitting_report(report: Box<HostReport>, catalog: &Catalog) -> Result<Done, Se
 }
 
 fn foreign() -> SessionError {
-    SessionError::Protocol("it speaks of a host or a resource that is not in its catalog".to_owned())
+    SessionError::Protocol("it names a host or a resource that is not in its catalog".to_owned())
 }
 
 /// How many events an act has sent.
@@ -335,12 +335,14 @@ impl Events {
                 | EventKind::HostFinished { .. }
                 | EventKind::Planned { .. }
         ) {
-            return Err(SessionError::Protocol("an event that is the controller's own".to_owned()));
+            return Err(SessionError::Protocol(
+                "it sent an event that only the controller may send".to_owned(),
+            ));
         }
         self.count += 1;
         self.bytes += postcard::experimental::serialized_size(event).unwrap_or(MOST_EVENT_BYTES);
         if self.count > MOST_EVENTS || self.bytes > MOST_EVENT_BYTES {
-            return Err(SessionError::Protocol("events without end".to_owned()));
+            return Err(SessionError::Protocol("it sent too many events".to_owned()));
         }
         Ok(())
     }

@@ -144,5 +144,5 @@ pub(crate) fn excerpt(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
     let shown: String = last.chars().filter(|c| !c.is_control()).take(400).collect();
-    if shown.is_empty() { "it said nothing".to_owned() } else { shown }
+    if shown.is_empty() { "it printed nothing".to_owned() } else { shown }
 }

@@ -34,10 +34,10 @@ pub enum SessionError {
     #[error("the agent was silent for {0} s")]
     Silent(u64),
     /// The whole job took too long.
-    #[error("the agent was not done after {0} s")]
+    #[error("the agent did not finish within {0} s")]
     Slow(u64),
     /// An act, or a step of it, exceeded its timeout.
-    #[error("{what} was not done after {seconds} s")]
+    #[error("{what} did not finish within {seconds} s")]
     Overdue {
         /// The address of the step, or the act.
         what: String,
@@ -52,7 +52,7 @@ pub enum SessionError {
 impl SessionError {
     /// The error for a frame that answers nothing.
     pub(crate) fn unasked() -> Self {
-        Self::Protocol("a frame that nobody asked for".to_owned())
+        Self::Protocol("it sent an unexpected frame".to_owned())
     }
 }
 
@@ -98,7 +98,7 @@ impl Session {
     pub(crate) async fn hello(&mut self) -> Result<Box<Hello>, SessionError> {
         match self.next_within(HELLO_LIMIT).await? {
             FromAgent::Hello(hello) => Ok(hello),
-            _ => Err(SessionError::Protocol("its first frame is no hello".to_owned())),
+            _ => Err(SessionError::Protocol("its first frame must be a hello".to_owned())),
         }
     }
 
@@ -125,7 +125,9 @@ impl Session {
             FrameError::Io(error) => SessionError::Cut(error.to_string()),
             FrameError::Silent => SessionError::Silent(self.frames.silence.as_secs()),
             FrameError::Wire(error) => SessionError::Protocol(error.to_string()),
-            FrameError::Limit(length) => SessionError::Protocol(format!("a hello of {length} bytes")),
+            FrameError::Limit(length) => {
+                SessionError::Protocol(format!("its hello has {length} bytes, which is too large"))
+            }
         })
     }
 
@@ -175,7 +177,7 @@ impl Large {
     fn new(length: u64) -> Result<Self, SessionError> {
         match usize::try_from(length) {
             Ok(length) if length <= RESULT_LIMIT => Ok(Self { length, bytes: Vec::new() }),
-            _ => Err(SessionError::Protocol(format!("a result of {length} bytes"))),
+            _ => Err(SessionError::Protocol(format!("its result has {length} bytes, which is too large"))),
         }
     }
 
@@ -189,13 +191,13 @@ impl Large {
             Ok(message @ (FromAgent::Plan(_) | FromAgent::Report(_))) if self.bytes.len() == self.length => {
                 Ok(Some(message))
             }
-            _ => Err(SessionError::Protocol("a large message that is no result".to_owned())),
+            _ => Err(SessionError::Protocol("its large message must be a result".to_owned())),
         }
     }
 }
 
 fn unannounced() -> Result<Option<FromAgent>, SessionError> {
-    Err(SessionError::Protocol("a part of nothing".to_owned()))
+    Err(SessionError::Protocol("it sent a part without a message".to_owned()))
 }
 
 /// Reads frames.
@@ -331,7 +333,7 @@ impl Allowance {
         self.left = self
             .left
             .checked_sub(1)
-            .ok_or_else(|| SessionError::Protocol("it asks for content without end".to_owned()))?;
+            .ok_or_else(|| SessionError::Protocol("it asks for content too often".to_owned()))?;
         Ok(self.digests.contains(&digest))
     }
 }

@@ -64,7 +64,7 @@ impl SshSettings {
             Some(Some(key)) if key.chars().any(|c| c.is_control() || c == '"') => Err(TargetError {
                 setting: "key",
                 value: key.to_owned(),
-                why: "holds a character that ssh cannot take",
+                why: "has a character that ssh does not accept",
             }),
             Some(Some(_)) => Ok(()),
             Some(None) => Err(TargetError { setting: "key", value: String::new(), why: "is not UTF-8" }),
@@ -103,9 +103,9 @@ fn word(setting: &'static str, value: &str) -> Result<(), TargetError> {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '@' | '+' | '%');
     match value.chars().next() {
         None => error("is empty"),
-        Some('-') => error("starts with `-`, which ssh would take for an option"),
+        Some('-') => error("starts with `-`, which ssh reads as an option"),
         Some(_) if value.len() > 255 => error("is longer than 255 bytes"),
-        Some(_) if !value.chars().all(allowed) => error("holds a character that is not allowed there"),
+        Some(_) if !value.chars().all(allowed) => error("has a character that is not allowed"),
         Some(_) => Ok(()),
     }
 }

@@ -34,7 +34,7 @@ pub enum BootstrapError {
     #[error("no folder on the host can hold the agent: {0}")]
     Nowhere(String),
     /// The host printed too much before the agent's first word, or the agent never spoke.
-    #[error("the host printed {NOISE_LIMIT} bytes and no agent: {0}")]
+    #[error("the host printed {NOISE_LIMIT} bytes before the agent started: {0}")]
     Noise(String),
     /// The command ended before the agent spoke.
     #[error("the command that starts the agent ended{}: {said}", .code.map(|code| format!(" with {code}")).unwrap_or_default())]
@@ -82,7 +82,8 @@ impl BootstrapError {
                 "make room in a file system that is not mounted `noexec`, or unmount `noexec`".to_owned(),
             ),
             Self::Noise(_) => Some(
-                "make the login quiet where there is no terminal: `~/.bashrc`, `/etc/profile.d`".to_owned(),
+                "let logins without a terminal print nothing: see `~/.bashrc` and `/etc/profile.d`"
+                    .to_owned(),
             ),
             _ => None,
         }

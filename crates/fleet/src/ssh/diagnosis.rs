@@ -54,7 +54,7 @@ pub enum ConnectError {
     #[error("ssh cannot use its configuration: {0}")]
     Config(String),
     /// The connection was not made in time.
-    #[error("the connection was not there after {0} s")]
+    #[error("the connection timed out after {0} s")]
     Slow(u64),
     /// Other hosts refused this identity, and no host accepted it.
     #[error("not tried: several hosts refused this user and key, and none accepted it")]
@@ -100,23 +100,23 @@ impl ConnectError {
                 "no key was offered: name one with `key=`, or load it into the ssh agent".to_owned()
             }
             Self::AuthRefused { offered, .. } => format!(
-                "the host accepts none of: {}. It is not tried again, for sshd locks out who keeps being refused",
+                "the host refused these keys: {}. Converge does not try again, because sshd locks out repeated failures",
                 offered.join(", ")
             ),
             Self::HostKeyUnknown { unchecked: true, .. } => {
-                "`StrictHostKeyChecking no` of your ssh_config is not honoured: it accepts whoever answers, later, too. \
+                "`StrictHostKeyChecking no` of your ssh_config is not honoured, because it accepts any key at any time. \
                  Write `accept-new` there, or put the key into known_hosts"
                     .to_owned()
             }
             Self::HostKeyUnknown { .. } => {
-                "compare the fingerprint with the host's own, then log in once with ssh to accept it; where nobody can, as \
-                 in CI, bring a known_hosts file, or write `StrictHostKeyChecking accept-new` into ssh_config"
+                "compare the fingerprint with the host's own, then log in once with ssh to accept it. Without a user, as in CI, \
+                 bring a known_hosts file, or write `StrictHostKeyChecking accept-new` into ssh_config"
                     .to_owned()
             }
             Self::HostKeyChanged { .. } => {
-                "somebody may be listening. If the host was reinstalled, remove its old key with `ssh-keygen -R`".to_owned()
+                "an attacker may intercept the connection. If the host was reinstalled, remove its old key with `ssh-keygen -R`".to_owned()
             }
-            Self::GivenUp => "see why the first of them refused; sshd locks out who keeps being refused".to_owned(),
+            Self::GivenUp => "see why the first of them refused; sshd locks out repeated failures".to_owned(),
             _ => return None,
         })
     }
