@@ -127,7 +127,7 @@ pub enum HistoryError {
         found: u32,
     },
     /// SQLite reports an error.
-    #[error("the history in {path}: {source}")]
+    #[error("failed to use the history in {path}: {source}")]
     Database {
         /// The database.
         path: PathBuf,
@@ -135,7 +135,7 @@ pub enum HistoryError {
         source: sqlx::Error,
     },
     /// A row is invalid for this version.
-    #[error("the history in {path} holds what it should not: {what}")]
+    #[error("the history in {path} has invalid content: {what}")]
     Damaged {
         /// The database.
         path: PathBuf,
@@ -152,7 +152,7 @@ impl HistoryError {
             Self::Network(_) => Some("set XDG_STATE_HOME to a folder on a local disk".to_owned()),
             Self::Newer { .. } => Some("update Converge on this machine".to_owned()),
             Self::Database { path, source } if is_damage(source) => Some(format!(
-                "move {} away, and the files beside it that begin with its name; the next run begins a new one",
+                "move {} away, and the files beside it that begin with its name; the next run starts a new history",
                 path.display()
             )),
             Self::Damaged { path, .. } => Some(format!("move {} away", path.display())),

@@ -27,7 +27,7 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(15);
 const LEFT_AT_ONCE: usize = 256;
 
 /// The message if there is no place to write.
-const LOST: &str = "what could not be written is lost";
+const LOST: &str = "the unwritten part is lost";
 
 /// The folders for the history of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Recorder {
         let is_written = self.shared.queue.flush(FLUSH_PATIENCE);
         let lost = self.shared.queue.lost();
         if !is_written {
-            self.shared.trouble(Trouble::plain("the disk does not take it in time", Kept::Unknown));
+            self.shared.trouble(Trouble::plain("the disk is too slow", Kept::Unknown));
         } else if lost > 0 {
             self.shared.trouble(Trouble::plain(format_args!("{lost} events are lost"), Kept::Lost));
         }
