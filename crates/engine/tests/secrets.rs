@@ -158,7 +158,7 @@ fn files_of_keys_that_cannot_be_used_are_named() {
     write("empty", "# nothing\n");
     check("empty", "holds no key");
     write("words", "AGE-SECRET-KEY-1CANARY\n");
-    check("words", "line 1 is no age key");
+    check("words", "line 1 must be an age key");
     write("plugin", "AGE-PLUGIN-YUBIKEY-1QQPQGQYZ\n");
     check("plugin", "needs a plugin");
     keys.ssh_keygen("ecdsa", &["ecdsa"], "");
@@ -166,7 +166,7 @@ fn files_of_keys_that_cannot_be_used_are_named() {
     keys.ssh_keygen("old", &["rsa", "-b", "2048", "-m", "PEM"], "open sesame");
     check("old", "old format");
     fs::set_permissions(keys.path("age"), fs::Permissions::from_mode(0o640)).unwrap();
-    check("age", "others than its owner");
+    check("age", "users other than its owner");
     assert_eq!(
         why(&sealed, &keys.only(&["age"])).help().unwrap(),
         format!("chmod 600 {}", keys.path("age").display())
@@ -236,7 +236,7 @@ fn what_would_lose_the_file_is_refused_and_the_file_stays() {
     recipients(&keys, "recipients", &[&keys.age("ada")]);
     assert!(matches!(refused(&identities), VaultError::LockedOut { .. }));
     fs::write(keys.path("secrets/recipients"), "age1nobody\n").unwrap();
-    assert!(refused(&identities).to_string().contains("line 1 is no age recipient"));
+    assert!(refused(&identities).to_string().contains("line 1 must be an age recipient"));
     fs::remove_file(keys.path("secrets/recipients")).unwrap();
     let none = refused(&identities);
     assert!(

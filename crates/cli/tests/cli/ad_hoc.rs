@@ -239,7 +239,7 @@ fn secrets_of_the_project_are_masked_even_where_a_catalog_cannot_be_compiled() {
     assert!(missing.out.starts_with("here: failed to start ********"), "{}", missing.out);
     let said = exec(&world, &["here", "--", &line], 0);
     assert!(said.out.contains("  ********\n"), "{}", said.out);
-    assert!(said.out.contains("secrets are masked as they stand in their files only"), "{}", said.out);
+    assert!(said.out.contains("output masks only the values in files of secrets"), "{}", said.out);
 
     fs::remove_dir_all(world.project().join("../home/.config")).unwrap();
     let said = exec(&world, &["here", "--", "echo x"], 0);

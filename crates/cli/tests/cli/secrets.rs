@@ -150,7 +150,7 @@ fn without_the_key_nothing_is_touched_and_the_file_is_named() {
     let exposed = world.run(&["secrets", "get", "shop/db-password", "--identity", "key"]);
     assert_eq!(exposed.exit, 1);
     assert!(
-        exposed.err.contains("others than its owner") && exposed.err.contains("chmod 600 key"),
+        exposed.err.contains("users other than its owner") && exposed.err.contains("chmod 600 key"),
         "{}",
         exposed.err
     );
@@ -225,7 +225,7 @@ fn what_cannot_be_done_is_said() {
     assert!(made.err.starts_with("you have a key in ") && made.out.starts_with("age1"), "{made:?}");
     let identities = world.project().join("../home/.config/converge/identities");
     let identities = identities.to_str().unwrap();
-    check(&["secrets", "keygen", "--output", identities], "", "a key is there already");
+    check(&["secrets", "keygen", "--output", identities], "", "a key exists already");
     world.write("inventory.kdl", "secrets \"a.age\" \"b.age\"\nhost \"a\"\n");
     check(&["secrets", "list"], "", "names several files of secrets: a.age, b.age");
     world.write("inventory.kdl", "host \"a\"\n");

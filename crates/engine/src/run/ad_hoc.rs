@@ -353,7 +353,7 @@ impl Masks {
                 let first = diagnostics.iter().find(|one| one.severity == Severity::Error);
                 let why = first.map_or("it has mistakes", |first| first.message.as_str());
                 let message = format!(
-                    "secrets are masked as they stand in their files only: the catalog cannot be compiled ({why})"
+                    "output masks only the values in files of secrets: the catalog cannot be compiled ({why})"
                 );
                 let remark = problem(message, Some("`converge check` shows the mistakes".to_owned()));
                 self.remarks.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), remark);

@@ -92,7 +92,7 @@ impl<H: Hosts> Gates<H> {
     fn left_as_before(&self, host: &HostName, mut report: HostReport) -> HostReport {
         if self.parts(host, Moment::After).is_ok_and(|parts| !parts.is_empty()) {
             let message = "`after` of its rollout was not run".to_owned();
-            let help = Some("what `before` did still holds: undo it by hand, or apply again".to_owned());
+            let help = Some("the changes of `before` remain: undo them by hand, or apply again".to_owned());
             report.problems.push(Problem { address: None, message, help });
         }
         report
@@ -117,7 +117,7 @@ impl<H: Hosts> Gates<H> {
     /// Runs the parts of `moment`. The problem says what failed and on which host.
     async fn pass(&self, host: &HostName, moment: Moment, ask: &Ask) -> Result<(), Problem> {
         let parts = self.parts(host, moment).map_err(|Mistakes(problems)| {
-            problems.into_iter().next().unwrap_or_else(|| problem(moment, host, "is a mistake"))
+            problems.into_iter().next().unwrap_or_else(|| problem(moment, host, "it has mistakes"))
         })?;
         if !parts.is_empty() {
             let _ = ask.events.send(EventKind::HostState { phase: moment.word().to_owned() }).await;
@@ -173,12 +173,12 @@ async fn tell(report: &HostReport, ask: &Ask) -> Option<String> {
 
 fn problem(moment: Moment, on: &HostName, why: &str) -> Problem {
     let help = match moment {
-        Moment::Before => "the host itself was not changed; what `before` did until then still holds",
+        Moment::Before => "the host itself was not changed; the changes of `before` until then remain",
         Moment::Health => {
-            "the host was changed, and `after` was not run for it; where it is in sync, the next run leaves it alone: \
-             mend it, and undo by hand what `before` did"
+            "the host was changed, and `after` was not run for it. If the host is in sync, the next run skips it: repair \
+             the host, and undo the changes of `before` by hand"
         }
-        Moment::After => "the host was changed, and is well",
+        Moment::After => "the host was changed, and is healthy",
     };
     let message = format!("`{}` of its rollout, on {on}: {why}", moment.word());
     Problem { address: None, message, help: Some(help.to_owned()) }

@@ -217,7 +217,7 @@ impl OnceSteps {
         table.turns.retain(|_, turn| !matches!(turn, Turn::Taken(by) if by == host));
         for turn in table.turns.values_mut() {
             if matches!(turn, Turn::Begun(by) if by == host) {
-                *turn = Turn::Failed(format!("nobody knows how it ended on {host}"));
+                *turn = Turn::Failed(format!("its result on {host} is unknown"));
             }
         }
     }

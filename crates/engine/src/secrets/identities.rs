@@ -143,7 +143,7 @@ pub fn keygen(path: Option<&Path>) -> Result<(PathBuf, Recipient), IdentityError
         Ok(()) => Ok((path, recipient)),
         Err(error) => Err(IdentityError {
             help: (error.kind() == io::ErrorKind::AlreadyExists)
-                .then(|| "a key is there already; `--output` names another file".to_owned()),
+                .then(|| "a key exists already; name another file with `--output`".to_owned()),
             why: error.to_string(),
             path,
         }),
@@ -180,7 +180,8 @@ fn absolute(name: &str) -> Option<PathBuf> {
 fn read(path: &Path, ask: &Ask) -> Result<Vec<Key>, IdentityError> {
     let failed = |why: String, help: Option<String>| IdentityError { path: path.to_owned(), why, help };
     let bytes = contents(path, &failed)?;
-    let text = std::str::from_utf8(bytes.expose()).map_err(|_| failed("it is no text".to_owned(), None))?;
+    let text =
+        std::str::from_utf8(bytes.expose()).map_err(|_| failed("it must be UTF-8 text".to_owned(), None))?;
     let keys = match text.trim_start().starts_with("-----BEGIN ") {
         true => ssh_key(path, text, ask).map(|key| vec![key]),
         false => age_keys(path, text),
@@ -209,7 +210,7 @@ fn contents(
     file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(system)?;
     let bytes = Secret::new(bytes);
     match bytes.expose().len() as u64 > LIMIT {
-        true => Err(failed(format!("it has over {LIMIT} bytes, which no file of keys has"), None)),
+        true => Err(failed(format!("it must have at most {LIMIT} bytes"), None)),
         false => Ok(bytes),
     }
 }
@@ -218,7 +219,7 @@ fn contents(
 fn exposed(metadata: &Metadata) -> Option<&'static str> {
     let user = rustix::process::geteuid().as_raw();
     match () {
-        () if metadata.mode() & 0o077 != 0 => Some("others than its owner may read or write it"),
+        () if metadata.mode() & 0o077 != 0 => Some("users other than its owner may read or write it"),
         () if metadata.uid() != user && metadata.uid() != 0 && user != 0 => {
             Some("it belongs to another user")
         }
@@ -244,16 +245,16 @@ fn age_keys(path: &Path, text: &str) -> Result<Vec<Key>, Refusal> {
                 Ok(Key { path: path.to_owned(), public: key.to_public().into(), private: Private::Age(key) })
             }
             Err(_) if line.starts_with("AGE-PLUGIN-") => {
-                Err((format!("line {} needs a plugin of age, and there are none here", index + 1), None))
+                Err((format!("line {} needs an age plugin, and converge supports none", index + 1), None))
             }
-            Err(_) => Err((format!("line {} is no age key (`AGE-SECRET-KEY-1…`)", index + 1), None)),
+            Err(_) => Err((format!("line {} must be an age key (`AGE-SECRET-KEY-1…`)", index + 1), None)),
         })
         .collect::<Result<_, _>>()?;
     if keys.is_empty() { Err(("it holds no key".to_owned(), None)) } else { Ok(keys) }
 }
 
 fn ssh_key(path: &Path, text: &str, ask: &Ask) -> Result<Key, Refusal> {
-    let no_key = || ("it is no ssh key in the format of OpenSSH".to_owned(), None);
+    let no_key = || ("it must be an ssh key in the format of OpenSSH".to_owned(), None);
     let key = ssh::Identity::from_buffer(text.trim_start().as_bytes(), None).map_err(|_| no_key())?;
     if let ssh::Identity::Unsupported(kind) = &key {
         return Err(unsupported(kind, path));
@@ -272,11 +273,11 @@ fn unsupported(kind: &ssh::UnsupportedKey, path: &Path) -> Refusal {
     match kind {
         ssh::UnsupportedKey::EncryptedPem => (
             "it is in an old format".to_owned(),
-            Some(format!("`ssh-keygen -p -f {}` writes it in today's", path.display())),
+            Some(format!("`ssh-keygen -p -f {}` converts it to the new format", path.display())),
         ),
         ssh::UnsupportedKey::EncryptedSsh(cipher) => (format!("it is encrypted with {cipher}"), None),
         ssh::UnsupportedKey::Hardware(kind) | ssh::UnsupportedKey::Type(kind) => {
-            (format!("keys of the kind {kind} only sign, they cannot decrypt"), None)
+            (format!("keys of the kind {kind} cannot decrypt, they only sign"), None)
         }
     }
 }

@@ -35,13 +35,13 @@ pub enum RecipientError {
     #[error("is neither an age recipient (`age1…`) nor an ssh key (`ssh-ed25519 …`, `ssh-rsa …`)")]
     Unknown,
     /// It starts like an age key and is not valid.
-    #[error("is no age recipient of a key without plugin: a typing error, or cut short")]
+    #[error("must be an age recipient without a plugin; it may be mistyped or cut short")]
     NotAge,
     /// It starts like an ssh key and is not valid.
-    #[error("is no ssh key that can be encrypted to: {0}")]
+    #[error("cannot be used as an ssh recipient: {0}")]
     NotSsh(String),
     /// It is a private key.
-    #[error("is a private key, and now known to all who can read this file: take it out, and make a new one")]
+    #[error("is a private key, and all readers of this file know it now: remove it, and make a new one")]
     Private,
 }
 
@@ -57,10 +57,10 @@ pub enum RecipientsError {
         error: RecipientError,
     },
     /// It has no recipient.
-    #[error("names nobody")]
+    #[error("it has no recipient")]
     Empty,
     /// It has too many lines.
-    #[error("has over {LINES} lines")]
+    #[error("it must have at most {LINES} lines")]
     TooLong,
 }
 
@@ -148,7 +148,7 @@ fn why(error: ParseRecipientKeyError) -> String {
         ParseRecipientKeyError::RsaModulusTooLarge => "its RSA key has over 4096 bits".to_owned(),
         ParseRecipientKeyError::RsaModulusTooSmall => "its RSA key has under 2048 bits".to_owned(),
         ParseRecipientKeyError::Unsupported(kind) => format!("keys of the kind {kind} only sign"),
-        _ => "a typing error, or cut short".to_owned(),
+        _ => "it may be mistyped or cut short".to_owned(),
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
             "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
             RecipientError::NotAge,
         );
-        check(&SSH[..50], not_ssh("a typing error, or cut short"));
+        check(&SSH[..50], not_ssh("it may be mistyped or cut short"));
         check("AGE-SECRET-KEY-1QQQQQQ", RecipientError::Private);
         check("-----BEGIN OPENSSH PRIVATE KEY-----", RecipientError::Private);
         check(

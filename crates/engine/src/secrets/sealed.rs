@@ -28,13 +28,13 @@ pub enum Format {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// It is not an age file.
-    #[error("it is no age file")]
+    #[error("it must be an age file")]
     NotAge,
     /// It is encrypted with a passphrase, which is not supported.
     #[error("it is encrypted with a passphrase, not to keys")]
     Passphrase,
     /// It has a newer format.
-    #[error("it is of a newer version of age")]
+    #[error("it has the format of a newer version of age")]
     Newer,
     /// It is cut short or changed.
     #[error("it is cut short or damaged")]
@@ -57,7 +57,7 @@ pub enum OpenError {
         unusable: Vec<IdentityError>,
     },
     /// The key that opens it stayed locked.
-    #[error("the key that opens it, {0}, stays locked without its passphrase")]
+    #[error("the key {0} opens it, but stays locked without its passphrase")]
     Locked(String),
     /// A key that the user named cannot be used.
     #[error(transparent)]
@@ -78,13 +78,12 @@ impl OpenError {
                 unusable,
             )),
             Self::NoMatch { unusable, .. } => Some(with_unusable(
-                "someone who can open it adds one of these to the list of its recipients and runs `converge secrets \
-                 rekey`; --identity names another key",
+                "ask a user who can open it to add one of these to its list of recipients and to run `converge secrets \
+                 rekey`, or name another key with --identity",
                 unusable,
             )),
             Self::Locked(_) => Some(
-                "there was no terminal to ask on, or no right answer; --identity names another key"
-                    .to_owned(),
+                "there was no terminal, or no right passphrase; name another key with --identity".to_owned(),
             ),
             Self::Identity(error) => error.help.clone(),
         }

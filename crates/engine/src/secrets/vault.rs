@@ -59,7 +59,7 @@ pub enum VaultError {
         mistakes: Vec<SecretsMistake>,
     },
     /// A list of recipients is wrong.
-    #[error("failed to use the recipients in {}: it {source}", path.display())]
+    #[error("failed to use the recipients in {}: {source}", path.display())]
     List {
         /// The list.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum VaultError {
         source: RecipientsError,
     },
     /// There is no list of recipients.
-    #[error("nothing says for whom {} is encrypted: there is neither {} nor {}", path.display(), own.display(), shared.display())]
+    #[error("{} has no list of recipients: there is neither {} nor {}", path.display(), own.display(), shared.display())]
     NoList {
         /// The file.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum VaultError {
     #[error("{} is being changed by another process", .0.display())]
     Busy(PathBuf),
     /// Another program changed it meanwhile.
-    #[error("{} was changed by someone else in the meantime", .0.display())]
+    #[error("another process changed {} in the meantime", .0.display())]
     Moved(PathBuf),
     /// A key that the user named cannot be used.
     #[error(transparent)]
@@ -105,14 +105,14 @@ impl VaultError {
         match self {
             Self::Open { source, .. } => source.help(),
             Self::Mistakes { .. } => Some("`converge secrets edit` opens the file".to_owned()),
-            Self::List { .. } => Some("a list has an age recipient or a public ssh key a line".to_owned()),
+            Self::List { .. } => Some("write one age recipient or public ssh key per line".to_owned()),
             Self::NoList { shared, .. } => Some(format!(
-                "write the public keys of all who may open it to {}, one a line: your own, and those of others",
+                "write the public keys of all users who may open it to {}, one per line, with your own",
                 shared.display()
             )),
-            Self::LockedOut { .. } => {
-                Some("add the public half of one of them; --identity names another key".to_owned())
-            }
+            Self::LockedOut { .. } => Some(
+                "add the public half of one of your keys, or name another key with --identity".to_owned(),
+            ),
             Self::Identity(error) => error.help.clone(),
             Self::System { .. } | Self::Busy(_) | Self::Moved(_) => None,
         }
@@ -180,7 +180,7 @@ impl Vault {
             return Err(VaultError::Open { path: self.path.clone(), source: OpenError::NoKeys { unusable } });
         };
         let path = self.lists()[1].clone();
-        let text = format!("# Who may open the secrets in this folder, a public key a line.\n{own}\n");
+        let text = format!("# Recipients of the secrets in this folder, one public key per line.\n{own}\n");
         fs::write(&path, text).map_err(system("write", &path))?;
         Ok(Some(path))
     }
