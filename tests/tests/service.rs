@@ -112,7 +112,7 @@ fn what_it_cannot_remember_it_does_not_do(host: &Host) {
     root(host, &format!("chmod 500 {memory}; echo by hand >/etc/motd"));
     until(
         host,
-        "journalctl --identifier converge | grep -q \"as it cannot remember what it does, file.*motd\"",
+        "journalctl --identifier converge | grep -q \"the daemon cannot write its state) file.*motd\"",
     );
     assert_eq!(root(host, "cat /etc/motd"), "by hand");
     assert!(answer(host, "metrics").contains("converge_memory_written 0"));

@@ -43,7 +43,7 @@ pub enum WatchError {
     #[error("the drift policy of {0}: {1}")]
     Schedule(HostName, ScheduleError),
     /// No host should be watched.
-    #[error("no host is watched: every one has mode=\"ignore\"")]
+    #[error("no host is watched: every host has mode=\"ignore\"")]
     Nobody,
     /// The memory cannot be used.
     #[error(transparent)]

@@ -180,19 +180,19 @@ impl Response {
     /// The words before the resources.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Corrects => "puts back",
+            Self::Corrects => "corrects",
             Self::Reports => "reports",
             Self::WaitsForWindow => "waits for a window with",
             Self::WaitsForApply => "waits for an apply with",
             Self::WaitsForHost => "waits for another host with",
             Self::GaveUp => "leaves alone",
-            Self::TooManyDrifted => "leaves, as too many hosts drifted,",
-            Self::CannotRemember => "leaves, as it cannot remember what it does,",
+            Self::TooManyDrifted => "does not correct (too many hosts drifted)",
+            Self::CannotRemember => "does not correct (the daemon cannot write its state)",
         }
     }
 }
 
-/// Lists the resources by response for people: `puts back file[/a]; reports file[/b]`. `named` makes the list of
+/// Lists the resources by response for people: `corrects file[/a]; reports file[/b]`. `named` makes the list of
 /// addresses for each response.
 pub fn responses(resources: &[Drifted], named: impl Fn(&[&Address]) -> String) -> String {
     let part = |response: &Response| {

@@ -220,7 +220,7 @@ async fn metrics(State(site): State<Site>) -> Response {
 }
 
 async fn healthy(State(site): State<Site>) -> Response {
-    told(site.health.is_alive(), "the daemon gives no sign of life")
+    told(site.health.is_alive(), "the daemon does not respond")
 }
 
 async fn ready(State(site): State<Site>) -> Response {
@@ -257,10 +257,10 @@ impl Names {
 
     /// Returns the answer for a request with an unknown name.
     fn refusal(&self) -> String {
-        let known: String = self.0.iter().map(|name| format!(", as {name}")).collect();
+        let known: String = self.0.iter().map(|name| format!(", {name}")).collect();
         format!(
-            "ask by an address of the loopback, as localhost{known}: no other name in `Host` is known here; \
-             to be asked by any, listen on another address\n"
+            "the `Host` header must be a loopback address or one of localhost{known}; \
+             to allow any name, listen on another address\n"
         )
     }
 }
@@ -365,7 +365,7 @@ mod tests {
             assert_ne!(get(address, "/healthz", host).await.0, "200", "{host}");
         }
         let refused = get(address, "/metrics", "evil.example").await;
-        assert!(refused.0 == "421" && refused.1.contains("as ops.example: no other name"), "{refused:?}");
+        assert!(refused.0 == "421" && refused.1.contains("one of localhost, ops.example;"), "{refused:?}");
         assert!(send(address, "GET /healthz HTTP/1.0\r\n\r\n").await.contains("200 OK"));
         let twice = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: x\r\nConnection: close\r\n\r\n";
         assert!(!send(address, twice).await.contains("200 OK"));

@@ -45,7 +45,7 @@ impl Unit {
     /// Returns its text in the format of systemd.service(5) and systemd.exec(5).
     pub fn text(&self) -> String {
         let mut text = format!(
-            "# Written by `converge watch --install`; running that again writes it anew.\n\
+            "# Written by `converge watch --install`; running it again overwrites this file.\n\
              [Unit]\n\
              Description=Converge: drift of {}\n\
              Documentation=man:ssh(1)\n\
@@ -68,7 +68,7 @@ impl Unit {
         let _ = writeln!(text, "EnvironmentFile=-{}", path(&self.environment_file));
         text.push_str(SERVICE);
         match self.manages_this_machine {
-            true => text.push_str("# It looks after this machine too, so nothing of it is closed to it.\n"),
+            true => text.push_str("# The daemon manages this machine too, so it runs without a sandbox.\n"),
             false => self.harden(&mut text),
         }
         text.push_str("\n[Install]\nWantedBy=multi-user.target\n");

@@ -81,7 +81,7 @@ pub enum MemoryError {
         source: io::Error,
     },
     /// The file has a newer version or is damaged.
-    #[error("{path} is no memory of this version: {why}")]
+    #[error("{path} must be a state file of this version: {why}")]
     Unknown {
         /// The file.
         path: PathBuf,

@@ -135,30 +135,29 @@ impl Listener for Metrics {
 impl Shared {
     fn register(&mut self, version: &str) {
         let of = &mut self.registry;
-        of.register("build", "The version of Converge", Info::new(vec![("version", version.to_owned())]));
-        of.register("runs", "Runs that ended, by what they were for and how", self.runs.clone());
-        let help = "How long runs took, by what they were for";
+        of.register("build", "Version of Converge", Info::new(vec![("version", version.to_owned())]));
+        of.register("runs", "Runs that ended, by verb and result", self.runs.clone());
+        let help = "Duration of runs in seconds, by verb";
         of.register("run_duration_seconds", help, self.durations.clone());
-        of.register("hosts", "Hosts, by how their last run ended", self.hosts.clone());
-        let help = "Resources that had moved when the host was last looked at and were not put back";
+        of.register("hosts", "Hosts, by the state in which their last run ended", self.hosts.clone());
+        let help = "Resources that had drifted at the last look and were not corrected";
         of.register("drifted_resources", help, self.drifted.clone());
-        let help = "Resources for which the inventory asks for something new";
+        let help = "Resources that are pending: they wait for an apply";
         of.register("pending_resources", help, self.pending.clone());
-        of.register("corrections", "Resources that were put back", self.corrections.clone());
-        let help = "Resources that were left alone after they had been put back again and again";
+        of.register("corrections", "Resources that were corrected", self.corrections.clone());
+        let help = "Resources that are no longer corrected, because they drifted again and again";
         of.register("fights", help, self.fights.clone());
-        let help = "When a look at the host last came to its end";
+        let help = "Time of the last look at the host that completed";
         of.register("last_success_timestamp_seconds", help, self.successes.clone());
-        let help = "Ticks that came while the last run was still at work";
+        let help = "Looks that were skipped, because the last run was still at work";
         of.register("ticks_skipped", help, self.skipped.clone());
-        let help = "How often corrections stopped because too many hosts had moved at once";
+        let help = "Number of times that corrections stopped, because too many hosts had drifted at once";
         of.register("correction_stops", help, self.stops.clone());
-        let help = "1 where the inventory in force is the one in the files, 0 where these have mistakes";
+        let help = "1 if the inventory in the files is in force, 0 if the files have mistakes";
         of.register("inventory_valid", help, self.valid.clone());
-        let help =
-            "1 where what the daemon remembers is written down, 0 where it cannot be and nothing is put back";
+        let help = "1 if the daemon can write its state, 0 if it cannot and corrects nothing";
         of.register("memory_written", help, self.written.clone());
-        of.register("notifications", "Notifications, by how they ended", self.notifications.clone());
+        of.register("notifications", "Notifications, by target and result", self.notifications.clone());
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

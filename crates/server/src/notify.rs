@@ -182,23 +182,23 @@ struct Notice<'a> {
 fn text(news: &News) -> Option<String> {
     let what = match &news.watch {
         NewsKind::DriftFound { resources } => format!("drift: {}", responses(resources, named)),
-        NewsKind::Corrected { addresses } => format!("put back {}", list(addresses)),
+        NewsKind::Corrected { addresses } => format!("corrected {}", list(addresses)),
         NewsKind::Failed { state, why, addresses } => failure(*state, why, addresses),
         NewsKind::Recovered { addresses } if addresses.is_empty() => {
             "recovered: as it was last applied".to_owned()
         }
         NewsKind::Recovered { addresses } => format!("recovered: {}", list(addresses)),
         NewsKind::Fight { address, corrections, within } => format!(
-            "{address} was put back {corrections} times within {}, and is left alone until it is as it was applied: \
+            "{address} was corrected {corrections} times within {}, and is left alone until it is as it was applied: \
              something else changes it",
             span(*within)
         ),
         NewsKind::TooManyDrifted { drifted, of } => format!(
-            "{drifted} of {of} hosts drifted: nothing is put back until there are fewer; `converge drift` shows what, \
-             `converge apply` puts it back"
+            "{drifted} of {of} hosts drifted: nothing is corrected until there are fewer; `converge drift` shows the drift, \
+             `converge apply` undoes it"
         ),
         NewsKind::CorrectionGoesOn { drifted, of } => {
-            format!("no more than {drifted} of {of} hosts drifted: what moved is put back again")
+            format!("no more than {drifted} of {of} hosts drifted: drift is corrected again")
         }
         NewsKind::InventoryBroken { mistakes } => {
             format!("the inventory has mistakes, the last good one stays in force: {}", some(mistakes))
@@ -207,11 +207,9 @@ fn text(news: &News) -> Option<String> {
             format!("the inventory is good again, and in force for {hosts} hosts")
         }
         NewsKind::MemoryBroken { why } => {
-            format!("nothing is put back, as the daemon cannot write down what it does: {why}")
+            format!("nothing is corrected, because the daemon cannot write its state: {why}")
         }
-        NewsKind::MemoryMended => {
-            "the daemon can write down what it does, what moved is put back again".to_owned()
-        }
+        NewsKind::MemoryMended => "the daemon can write its state, and corrects drift again".to_owned(),
         NewsKind::Started { .. }
         | NewsKind::Looked { .. }
         | NewsKind::TickSkipped { .. }
@@ -482,7 +480,7 @@ mod tests {
         assert!(head.starts_with("POST /hook/s3cret-path HTTP/1.1\r\n"), "{head}");
         assert!(head.to_lowercase().contains("authorization: bearer canary\r\n"), "{head}");
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body["text"], "shop: web1: put back file[/etc/motd]");
+        assert_eq!(body["text"], "shop: web1: corrected file[/etc/motd]");
         assert_eq!((&body["event"], &body["addresses"][0]), (&"corrected".into(), &"file[/etc/motd]".into()));
     }
 
@@ -526,7 +524,7 @@ mod tests {
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].clone());
         assert_eq!(
             texts.collect::<Vec<_>>(),
-            ["shop: web1: put back file[/etc/motd]", "shop: web1: unreachable: no route"]
+            ["shop: web1: corrected file[/etc/motd]", "shop: web1: unreachable: no route"]
         );
     }
 
@@ -566,13 +564,13 @@ mod tests {
         ];
         check(
             NewsKind::DriftFound { resources },
-            &format!("web1: drift: puts back file[/b]; reports file[/a], file[/c]{shown}"),
+            &format!("web1: drift: corrects file[/b]; reports file[/a], file[/c]{shown}"),
         );
         let many = (0..30).map(|n| file(&n.to_string())).collect();
         let ten: Vec<_> = (0..10).map(|n| format!("file[{n}]")).collect();
         check(
             NewsKind::Corrected { addresses: many },
-            &format!("web1: put back {} and 20 more", ten.join(", ")),
+            &format!("web1: corrected {} and 20 more", ten.join(", ")),
         );
         let why =
             vec!["file[/a]: no space left\nand much output".to_owned(), "file[/b]: the same".to_owned()];
@@ -581,7 +579,7 @@ mod tests {
             NewsKind::Failed { state, why, addresses },
             &format!("web1: failed: file[/a]: no space left (and 1 more){shown}"),
         );
-        let fight = "web1: file[/a] was put back 3 times within 1 day, and is left alone until it is as it was applied: \
+        let fight = "web1: file[/a] was corrected 3 times within 1 day, and is left alone until it is as it was applied: \
                      something else changes it";
         check(NewsKind::Fight { address: file("/a"), corrections: 3, within: 86_400 }, fight);
         let mended = "web1: the inventory is good again, and in force for 3 hosts";

@@ -38,7 +38,7 @@ pub enum ScheduleError {
     #[error("there is no time zone `{0}`")]
     Zone(String),
     /// The line of cron is invalid, or its times never come.
-    #[error("the line of cron `{0}` names no time to come")]
+    #[error("the cron line `{0}` matches no time in the future")]
     Cron(String),
 }
 
@@ -246,7 +246,7 @@ mod tests {
         let policy = |zone: &str, line: &str| DriftPolicy { zone: Some(zone.to_owned()), ..cron(line) };
         let error = |policy| schedule(policy).unwrap_err().to_string();
         assert_eq!(error(policy("Europe/Atlantis", "0 3 * * *")), "there is no time zone `Europe/Atlantis`");
-        assert!(error(policy("UTC", "0 3 30 2 *")).contains("`0 3 30 2 *` names no time to come"));
+        assert!(error(policy("UTC", "0 3 30 2 *")).contains("`0 3 30 2 *` matches no time in the future"));
         assert!(schedule(policy("UTC", "@daily")).is_ok());
     }
 }

@@ -9,13 +9,13 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// It is not an address.
-    #[error("the web address for notifications is not one")]
+    #[error("the target of notifications must be a web address")]
     Address,
     /// It is not encrypted and leads to another machine.
-    #[error("notifications go to {0} unencrypted")]
+    #[error("notifications to {0} must be encrypted")]
     Plain(String),
     /// A header is not `NAME: VALUE`.
-    #[error("a header for notifications is not NAME: VALUE")]
+    #[error("a header for notifications must be NAME: VALUE")]
     Header,
     /// The command is empty, or its words cannot be parsed.
     #[error("the command for notifications is empty")]
@@ -27,8 +27,8 @@ impl TargetError {
     pub const fn help(&self) -> &'static str {
         match self {
             Self::Address => "write it as https://host/path",
-            Self::Plain(_) => "use https; only this machine itself is told over http",
-            Self::Header => "write it as `Authorization: Bearer …`, one a line",
+            Self::Plain(_) => "use https; http is allowed only to this machine",
+            Self::Header => "write it as `Authorization: Bearer …`, one per line",
             Self::Command => "name a program and its arguments",
         }
     }

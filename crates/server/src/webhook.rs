@@ -59,7 +59,7 @@ impl Webhook {
             Ok(answer) => taken(answer.status(), answer.headers()),
             // rustls reports an untrusted certificate with this kind of error.
             Err(ureq::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                let trusted = "trusted are the authorities of this machine, or those in SSL_CERT_FILE";
+                let trusted = "converge trusts the authorities of this machine, or those in SSL_CERT_FILE";
                 Err(Failed::now(format_args!("{error}; {trusted}")))
             }
             Err(error) => Err(Failed::now(error)),

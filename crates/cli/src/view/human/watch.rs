@@ -30,7 +30,7 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
         NewsKind::DriftFound { resources } => {
             format!("{}: {}", paint(CHANGED, "drift"), responses(resources, named))
         }
-        NewsKind::Corrected { addresses } => format!("{} {}", paint(ADDED, "put back"), list(addresses)),
+        NewsKind::Corrected { addresses } => format!("{} {}", paint(ADDED, "corrected"), list(addresses)),
         NewsKind::Failed { state, why, .. } => {
             let why: Vec<_> = why.iter().map(|why| harmless(why)).collect();
             format!("{}: {}", paint(FAILED, state.word()), why.join("; "))
@@ -40,14 +40,14 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
         }
         NewsKind::Recovered { addresses } => format!("{}: {}", paint(ADDED, "recovered"), list(addresses)),
         NewsKind::Fight { address, corrections, within } => format!(
-            "{}: {} was put back {corrections} times within {}, and is left alone",
+            "{}: {} was corrected {corrections} times within {}, and is left alone",
             paint(FAILED, "fight"),
             harmless(address.as_str()),
             span(*within)
         ),
         NewsKind::TooManyDrifted { drifted, of } => {
             let words = format!("{drifted} of {of} hosts drifted");
-            format!("{}: nothing is put back until there are fewer", paint(FAILED, words))
+            format!("{}: nothing is corrected until there are fewer", paint(FAILED, words))
         }
         NewsKind::TickSkipped { skipped } => {
             format!("still at work: its turn is skipped ({skipped} so far)")
@@ -58,15 +58,15 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
         }
         NewsKind::CorrectionGoesOn { drifted, of } => {
             let words = format!("no more than {drifted} of {of} hosts drifted");
-            format!("{words}: {}", paint(ADDED, "what moved is put back again"))
+            format!("{words}: {}", paint(ADDED, "drift is corrected again"))
         }
         NewsKind::MemoryBroken { why } => format!(
-            "{}: {}; nothing is put back until it can be written",
+            "{}: {}; nothing is corrected until it can be written",
             paint(FAILED, "memory broken"),
             harmless(why)
         ),
         NewsKind::MemoryMended => {
-            format!("{}: what moved is put back again", paint(ADDED, "memory written"))
+            format!("{}: drift is corrected again", paint(ADDED, "memory written"))
         }
         NewsKind::InventoryReloaded { hosts, .. } => {
             format!("inventory read again, watching {}", count(*hosts as usize, "host"))
@@ -113,11 +113,11 @@ mod tests {
             vec![one("/a", Response::Corrects), one("/b", Response::Reports), one("/c", Response::Corrects)];
         check(
             NewsKind::DriftFound { resources },
-            "2026-03-29T01:00:00Z  web1  drift: puts back file[/a], file[/c]; reports file[/b]\n",
+            "2026-03-29T01:00:00Z  web1  drift: corrects file[/a], file[/c]; reports file[/b]\n",
         );
         check(
             NewsKind::Fight { address: motd(), corrections: 3, within: 86400 },
-            "2026-03-29T01:00:00Z  web1  fight: file[/etc/motd] was put back 3 times within 1 day, and is left alone\n",
+            "2026-03-29T01:00:00Z  web1  fight: file[/etc/motd] was corrected 3 times within 1 day, and is left alone\n",
         );
         check(
             NewsKind::Recovered { addresses: Vec::new() },
