@@ -42,10 +42,10 @@ pub enum Error {
     #[error("{0}: {1}")]
     File(String, io::Error),
     /// The conversation ended early.
-    #[error("talk to the agent: {0}")]
+    #[error("failed to talk to the agent: {0}")]
     Wire(#[from] WireError),
     /// It did not end with every resource in sync.
-    #[error("the act ended otherwise than it should: {0}")]
+    #[error("the act ended in another way than expected: {0}")]
     Ended(String),
 }
 
@@ -117,7 +117,7 @@ impl Stage {
         self.act(counter, &plan)?;
         let text = fs::read_to_string(&counts).map_err(|error| file(&counts, error))?;
         let sum = text.lines().find_map(|line| line.strip_prefix("summary: ")?.trim().parse().ok());
-        sum.ok_or_else(|| Error::Ended(format!("{} says no sum", counts.display())))
+        sum.ok_or_else(|| Error::Ended(format!("{} has no sum", counts.display())))
     }
 
     /// Looks and acts with the agent at `agent`. Returns the peak memory of the act in bytes.

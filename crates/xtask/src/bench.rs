@@ -26,13 +26,13 @@ const KEPT: &str = "10m";
 /// Measures runs that change nothing against logins, on test hosts of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How often each row is measured, after one time that does not count.
+    /// Number of measurements of each row, after one warm-up.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// How many hosts the rows of several hosts have.
+    /// Number of hosts in the rows of several hosts.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
     hosts: u16,
-    /// A key exchange for all logins, instead of the one that ssh and sshd agree on.
+    /// Key exchange of all logins; default: the one that ssh and sshd agree on.
     #[arg(long, value_name = "NAME")]
     key_exchange: Option<String>,
     /// Also measure Ansible on the same resources.
@@ -41,10 +41,10 @@ pub(crate) struct Arguments {
     /// Measure acts in a folder alone, and boot no hosts.
     #[arg(long)]
     acts: bool,
-    /// An agent that is built already, for the acts; default: it is built.
+    /// Agent for the acts; default: a new build.
     #[arg(long, value_name = "PATH")]
     agent: Option<PathBuf>,
-    /// Where every single measurement is written.
+    /// File for all single measurements.
     #[arg(long, default_value = "target/bench.csv")]
     csv: PathBuf,
 }
@@ -60,7 +60,7 @@ pub(crate) enum Error {
     Start(String, io::Error),
     #[error("{0}: {1}")]
     Failed(String, String),
-    #[error("write {0}: {1}")]
+    #[error("failed to write {0}: {1}")]
     Csv(String, io::Error),
 }
 
@@ -101,7 +101,7 @@ struct Bench {
 
 impl Bench {
     fn new(testbed: &Testbed, names: Vec<String>, arguments: Arguments) -> Result<Self, Error> {
-        let written = |error| Error::Start("write a project".to_owned(), error);
+        let written = |error| Error::Start("failed to write a project".to_owned(), error);
         let forty = Project::forty(names.len(), testbed).map_err(written)?;
         let thousand = Project::thousand(testbed).map_err(written)?;
         let exchange = arguments.key_exchange.iter().map(|name| format!("KexAlgorithms {name}\n"));

@@ -23,12 +23,12 @@ const SPECIAL: &[char] =
 /// Puts a sample of mistakes into a folder's code, and counts those that the tests of its crate catch.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The folder or file, from the root of the workspace: `crates/resources/src/kinds/cron`.
+    /// Folder or file, from the root of the workspace: `crates/resources/src/kinds/cron`.
     folder: PathBuf,
-    /// How many mistakes are tried in each file.
+    /// Number of mistakes that are tried in each file.
     #[arg(long, default_value_t = 12)]
     sample: usize,
-    /// The seed of the sample; the same one draws the same mistakes.
+    /// Seed of the sample; the same seed draws the same mistakes.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
@@ -44,11 +44,9 @@ pub(crate) enum Error {
         "found no code to put a mistake into at {0}: name a folder or a file from the root of the workspace"
     )]
     Nothing(PathBuf),
-    #[error(
-        "cargo-mutants ended with {0}: the tests fail without a mistake already, or it could not do its work"
-    )]
+    #[error("cargo-mutants ended with {0}: the tests fail even without a mistake, or it could not run")]
     Ended(i32),
-    #[error("failed to read what cargo-mutants found: {0}")]
+    #[error("failed to read the results of cargo-mutants: {0}")]
     Results(io::Error),
 }
 

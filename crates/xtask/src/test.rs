@@ -29,18 +29,18 @@ pub(crate) struct Arguments {
     /// Leave out the tests that boot real hosts.
     #[arg(long)]
     no_fleet: bool,
-    /// Run only tests whose name contains this.
+    /// Run only tests whose name contains this text.
     filter: Option<String>,
 }
 
 /// Why the tests could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("start `{line}`: {source}")]
+    #[error("failed to start `{line}`: {source}")]
     Start { line: String, source: io::Error },
-    #[error("the file that counts skipped tests: {0}")]
+    #[error("failed to use the file that counts skipped tests: {0}")]
     Skipped(io::Error),
-    #[error("take down the beds that tests kept: {0}")]
+    #[error("failed to take down the beds that tests kept: {0}")]
     Testbed(#[from] testbed::Error),
 }
 

@@ -16,21 +16,21 @@ const HAND: &str = "hand";
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Action,
-    /// The bed: hosts on a network of their own.
+    /// Name of the bed: hosts on a network of their own.
     #[arg(long, global = true, default_value = HAND)]
     bed: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Boots hosts: a count (`3` for h1, h2 and h3) or their names. Those that run already stay as they are.
+    /// Boots hosts: a count (`3` for h1, h2 and h3) or their names; running hosts are not changed.
     Up {
         #[arg(required = true, value_name = "COUNT|NAME")]
         hosts: Vec<String>,
     },
     /// Ends all hosts of the bed.
     Down {
-        /// Every bed that no other process works with.
+        /// End every bed that no other process uses.
         #[arg(long)]
         all: bool,
     },

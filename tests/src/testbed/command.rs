@@ -36,7 +36,7 @@ impl Ran {
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It could not be started.
-    #[error("start `{line}`: {source}")]
+    #[error("failed to start `{line}`: {source}")]
     Start {
         /// The command line.
         line: String,
@@ -44,7 +44,7 @@ pub enum CommandError {
         source: io::Error,
     },
     /// Its exit code is not 0.
-    #[error("run `{line}`: {status}: {said}")]
+    #[error("failed to run `{line}`: {status}: {said}")]
     Failed {
         /// The command line.
         line: String,
@@ -105,13 +105,16 @@ mod tests {
     #[test]
     fn a_failure_names_the_command_and_its_last_words() {
         let error = run(tool("sh").args(["-c", "echo reason >&2; exit 3"])).unwrap().ok().unwrap_err();
-        assert_eq!(error.to_string(), "run `sh -c echo reason >&2; exit 3`: exit status: 3: reason");
+        assert_eq!(
+            error.to_string(),
+            "failed to run `sh -c echo reason >&2; exit 3`: exit status: 3: reason"
+        );
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
         let error = run(&mut tool("no-such-program")).unwrap_err();
-        assert!(error.to_string().starts_with("start `no-such-program`: "), "{error}");
+        assert!(error.to_string().starts_with("failed to start `no-such-program`: "), "{error}");
         assert!(!is_installed("no-such-program"));
         assert!(is_installed("sh"));
     }

@@ -45,7 +45,7 @@ pub(crate) fn check() -> Result<(), Error> {
 /// Returns an error if there is an obstacle, in words for people.
 fn obstacle() -> Result<(), String> {
     if !geteuid().is_root() {
-        return Err("they need root".to_owned());
+        return Err("the test hosts need root".to_owned());
     }
     can("namespaces", &["unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "true"])?;
     if !overlay_is_known() {

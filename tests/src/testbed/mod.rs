@@ -195,7 +195,7 @@ impl Drop for Testbed {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This machine cannot run them. This is a reason to skip a test, not to fail.
-    #[error("what the tests need is unavailable: {0}")]
+    #[error("a requirement of the tests is unavailable: {0}")]
     Unavailable(String),
     /// A program failed.
     #[error(transparent)]
@@ -225,7 +225,9 @@ pub enum Error {
         bed: String,
     },
     /// The name is not valid as a file, host and interface name.
-    #[error("the name {name:?} is not 1 to 40 small letters, digits and inner dashes, or starts with `own-`")]
+    #[error(
+        "the name {name:?} must be 1 to 40 lower-case letters, digits and inner dashes, and not start with `own-`"
+    )]
     Name {
         /// The name.
         name: String,
@@ -237,7 +239,7 @@ pub enum Error {
         bed: String,
     },
     /// A record that this version cannot read.
-    #[error("{path}: not a record of a bed that this version understands")]
+    #[error("{path} must be a record of a bed of this version")]
     Record {
         /// The record.
         path: PathBuf,
