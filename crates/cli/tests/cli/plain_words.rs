@@ -1,4 +1,4 @@
-//! Holds comments and documents to plain sentences: the subject first, and an actor that has a name.
+//! Holds comments, texts and documents to plain sentences: the subject first, and an actor that has a name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,13 @@ const BANNED: [(&str, &str); 4] = [
 /// Beginnings of sentences whose subject comes late.
 const BEGINNINGS: [&str; 5] = ["What ", "Whoever ", "Whom ", "That ", "Nor "];
 
+/// The account `nobody`, as configuration and code write it. It is not the word.
+const ACCOUNT: [&str; 4] = ["\"nobody\"", "(nobody)", "nobody:x:65534:65534:nobody:", "nobody:*:"];
+
+/// Words that users of other tools search for.
+const SEARCHED: [&str; 8] =
+    ["drift", "dry run", "handler", "idempotent", "lock-out", "override", "precedence", "rollback"];
+
 fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -30,7 +37,7 @@ fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
 
 /// Returns why `line` is not plain; `begins`: whether a sentence begins with it.
 fn fault(line: &str, begins: bool) -> Option<String> {
-    let lower = line.to_lowercase();
+    let lower = ACCOUNT.iter().fold(line.to_lowercase(), |line, account| line.replace(account, ""));
     let words: Vec<&str> =
         lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let spaced = format!(" {} ", words.join(" "));
@@ -42,8 +49,121 @@ fn fault(line: &str, begins: bool) -> Option<String> {
     Some(format!("`{}` begins it: put the subject first", beginning.trim_end()))
 }
 
-fn assert_plain(found: Vec<String>) {
+fn assert_plain(mut found: Vec<String>) {
+    found.sort();
+    found.dedup();
     assert!(found.is_empty(), "{} lines:\n{}", found.len(), found.join("\n"));
+}
+
+/// Adds the faults of the comments in a file. A comment is a line that starts with `mark`.
+fn check_comments(path: &Path, mark: &str, found: &mut Vec<String>) {
+    let text = fs::read_to_string(path).unwrap();
+    let mut before_ends = true;
+    for (number, line) in text.lines().enumerate() {
+        let comment =
+            line.trim_start().strip_prefix(mark).map(|rest| rest.trim_start_matches(['/', '!']).trim());
+        let Some(comment) = comment else {
+            before_ends = true;
+            continue;
+        };
+        // A word at the beginning of a line may be in the middle of a sentence.
+        if let Some(fault) = fault(comment, before_ends) {
+            found.push(format!("{}:{}: {fault}", path.display(), number + 1));
+        }
+        before_ends = comment.is_empty() || comment.ends_with(['.', ':', '?', '!']);
+    }
+}
+
+/// Adds the faults of a document. Each of its lines is a sentence or begins with one.
+fn check_document(path: &Path, found: &mut Vec<String>) {
+    let text = fs::read_to_string(path).unwrap();
+    let mut is_code = false;
+    for (number, line) in text.lines().enumerate() {
+        is_code ^= line.starts_with("```");
+        let prose = line.trim_start_matches([' ', '-', '*', '|']);
+        if let Some(fault) = fault(prose, true).filter(|_| !is_code) {
+            found.push(format!("{}:{}: {fault}", path.display(), number + 1));
+        }
+    }
+}
+
+/// Returns the string literals of Rust code, each with the number of its first line. Comments, and the tests at the
+/// end of a file, have none.
+fn literals(code: &str) -> Vec<(usize, String)> {
+    let mut rest = code.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let (mut found, mut line) = (Vec::new(), 1);
+    while !rest.is_empty() {
+        let (literal, after) = token(rest);
+        found.extend(literal.map(|literal| (line, literal)));
+        line += rest[..rest.len() - after.len()].matches('\n').count();
+        rest = after;
+    }
+    found
+}
+
+/// Splits off a comment, a literal or one character. The first part has the text of a string literal.
+fn token(code: &str) -> (Option<String>, &str) {
+    if code.starts_with("//") {
+        return (None, behind(code, "\n"));
+    }
+    if code.starts_with("/*") {
+        return (None, behind(code, "*/"));
+    }
+    if let Some(text) = code.strip_prefix('"') {
+        let (literal, rest) = unescaped(text);
+        return (Some(literal), rest);
+    }
+    if let Some((literal, rest)) = raw(code) {
+        return (Some(literal.to_owned()), rest);
+    }
+    let mut chars = code.chars();
+    if chars.next() == Some('\'') { (None, behind_character(chars.as_str())) } else { (None, chars.as_str()) }
+}
+
+fn behind<'a>(code: &'a str, mark: &str) -> &'a str {
+    code.split_once(mark).map_or("", |(_, rest)| rest)
+}
+
+/// Returns the code behind a character literal. Behind the quote of a lifetime, nothing is left out.
+fn behind_character(code: &str) -> &str {
+    let mut chars = code.chars();
+    match (chars.next(), chars.next()) {
+        (Some('\\'), Some(_)) => behind(chars.as_str(), "'"),
+        (Some(_), Some('\'')) => chars.as_str(),
+        _ => code,
+    }
+}
+
+/// Splits off a raw string literal.
+fn raw(code: &str) -> Option<(&str, &str)> {
+    let hashes = code.strip_prefix('r')?;
+    let quote = hashes.trim_start_matches('#');
+    let end = format!("\"{}", &hashes[..hashes.len() - quote.len()]);
+    quote.strip_prefix('"')?.split_once(&end)
+}
+
+/// Splits a string literal from the code behind it. Of the escapes, only those of line ends count.
+fn unescaped(code: &str) -> (String, &str) {
+    let (mut text, mut chars) = (String::new(), code.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => match chars.next() {
+                Some('n') => text.push('\n'),
+                // The text goes on behind the indentation of the next line.
+                Some('\n') => chars = chars.as_str().trim_start().chars(),
+                escaped => text.extend(escaped),
+            },
+            c => text.push(c),
+        }
+    }
+    (text, chars.as_str())
+}
+
+/// Whether the code of a file, from the root of the repository, is that of a crate and not of its tests.
+fn is_source(path: &Path) -> bool {
+    let has = |name: &str| path.iter().any(|part| part == name);
+    has("src") && !has("tests") && !path.ends_with("tests.rs")
 }
 
 #[test]
@@ -53,20 +173,50 @@ fn comments_are_plain() {
     files(&root.join("tests"), "rs", &mut all);
     assert!(all.len() > 500);
     for path in all.iter().filter(|path| !path.ends_with("plain_words.rs")) {
-        let text = fs::read_to_string(path).unwrap();
-        let mut before_ends = true;
-        for (number, line) in text.lines().enumerate() {
-            let comment =
-                line.trim_start().strip_prefix("//").map(|rest| rest.trim_start_matches(['/', '!']).trim());
-            let Some(comment) = comment else {
-                before_ends = true;
-                continue;
-            };
-            // A word at the beginning of a line may be in the middle of a sentence.
-            if let Some(fault) = fault(comment, before_ends) {
-                found.push(format!("{}:{}: {fault}", path.display(), number + 1));
+        check_comments(path, "//", &mut found);
+    }
+    assert_plain(found);
+}
+
+#[test]
+fn texts_in_code_are_plain() {
+    let (root, mut all, mut found) = (repository(), Vec::new(), Vec::new());
+    files(&root.join("crates"), "rs", &mut all);
+    all.retain(|path| path.strip_prefix(&root).is_ok_and(is_source));
+    let mut count = 0;
+    for path in &all {
+        for (line, text) in literals(&fs::read_to_string(path).unwrap()) {
+            // A text without a blank is a name.
+            for sentence in text.lines().flat_map(|line| line.split(". ")).filter(|text| text.contains(' ')) {
+                count += 1;
+                if let Some(fault) = fault(sentence.trim(), true) {
+                    found.push(format!("{}:{line}: {fault}: {sentence}", path.display()));
+                }
             }
-            before_ends = comment.is_empty() || comment.ends_with(['.', ':', '?', '!']);
+        }
+    }
+    assert!(count > 2000, "only {count} sentences");
+    assert_plain(found);
+}
+
+#[test]
+fn projects_are_plain() {
+    let (root, mut found) = (repository(), Vec::new());
+    for (ending, mark) in [("kdl", "//"), ("j2", "#"), ("py", "#"), ("sh", "#"), ("nft", "#"), ("sql", "--")]
+    {
+        let mut all = Vec::new();
+        ["modules", "inventories", "examples"]
+            .iter()
+            .for_each(|name| files(&root.join(name), ending, &mut all));
+        assert!(!all.is_empty(), "{ending}");
+        for path in &all {
+            check_comments(path, mark, &mut found);
+            // The messages and documentation of a module are texts between its other words.
+            for (number, line) in fs::read_to_string(path).unwrap().lines().enumerate() {
+                if let Some(fault) = fault(line, false) {
+                    found.push(format!("{}:{}: {fault}", path.display(), number + 1));
+                }
+            }
         }
     }
     assert_plain(found);
@@ -77,25 +227,42 @@ fn documents_are_plain() {
     let (root, mut all, mut found) = (repository(), Vec::new(), Vec::new());
     files(&root.join("docs"), "md", &mut all);
     all.extend(["README.md", "inventories/README.md", "examples/shop/README.md"].map(|path| root.join(path)));
-    // The pages of kinds are made from the code; old changes stay as they were told.
-    let is_written =
-        |path: &&PathBuf| !path.ends_with("CHANGELOG.md") && !path.starts_with(root.join("docs/reference"));
-    for path in all.iter().filter(is_written) {
-        let text = fs::read_to_string(path).unwrap();
-        let mut is_code = false;
-        for (number, line) in text.lines().enumerate() {
-            is_code ^= line.starts_with("```");
-            let prose = line.trim_start_matches([' ', '-', '*', '|']);
-            if let Some(fault) = fault(prose, true).filter(|_| !is_code) {
-                found.push(format!("{}:{}: {fault}", path.display(), number + 1));
-            }
-        }
+    // Old changes stay as they were told.
+    for path in all.iter().filter(|path| !path.ends_with("CHANGELOG.md")) {
+        check_document(path, &mut found);
     }
     assert_plain(found);
+}
+
+#[test]
+fn documents_have_the_words_that_people_search_for() {
+    let (root, mut all) = (repository(), Vec::new());
+    files(&root.join("docs"), "md", &mut all);
+    all.push(root.join("README.md"));
+    // The glossary explains words that other documents use.
+    let is_used = |path: &&PathBuf| !path.ends_with("CHANGELOG.md") && !path.ends_with("glossary.md");
+    let text: String =
+        all.iter().filter(is_used).map(|path| fs::read_to_string(path).unwrap().to_lowercase()).collect();
+    let missing: Vec<_> = SEARCHED.iter().filter(|word| !text.contains(**word)).collect();
+    assert!(missing.is_empty(), "no document has {missing:?}");
 }
 
 #[test]
 fn faults_are_found() {
     assert!(fault("asked of nobody", false).is_some() && fault("None where it is gone.", true).is_some());
     assert!(fault("What is there stays.", true).is_some() && fault("What is there stays.", false).is_none());
+    assert!(fault("user=\"nobody\" (nobody)", false).is_none());
+}
+
+#[test]
+fn literals_are_found() {
+    let check = |code: &str, wanted: &[(usize, &str)]| {
+        let found = literals(code);
+        let found: Vec<_> = found.iter().map(|(line, text)| (*line, text.as_str())).collect();
+        assert_eq!(found, wanted, "{code}");
+    };
+    check("// \"a\"\n/* \"b\" */ f(\"c\", 'd', '\"', '\\'', \"e\")", &[(2, "c"), (2, "e")]);
+    check("fn f<'a>(x: &'a str) { \"one \\\n    two\\n\\\"three\\\"\" }", &[(1, "one two\n\"three\"")]);
+    check("r\"\\\" br#\"a \"b\"\"# r#type \"c\"", &[(1, "\\"), (1, "a \"b\""), (1, "c")]);
+    check("f(\n\"a\");\n\n#[cfg(test)]\nmod tests { \"b\" }", &[(2, "a")]);
 }
