@@ -10,7 +10,7 @@ import tarfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# What each release is made of, the nearest last.
+# The parts of each release, the nearest last.
 RELEASES = {
     "1.4.2": ["app"],
     "1.5.0": ["app", "releases/1.5.0"],

@@ -128,7 +128,7 @@ pub(crate) struct GuardArguments {
     /// Timeout of the new login that confirms a guarded step; without that login, the host reverts the step
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window, hide_short_help = true)]
     confirm_timeout: Duration,
-    /// Allow changes that could lock you out even if the host cannot undo them by itself
+    /// Allow steps that could cause a lock-out, even if the host cannot revert them by itself
     #[arg(long, hide_short_help = true)]
     accept_irreversible: bool,
 }

@@ -404,7 +404,7 @@ async fn turn(visit: Visit, words: mpsc::Sender<Word>) {
 }
 
 fn broken(host: &HostName) -> HostReport {
-    let message = "its run came to no end: this is a defect of Converge".to_owned();
+    let message = "its run did not end: this is a defect of Converge".to_owned();
     let problems = vec![Problem { address: None, message, help: None }];
     HostReport { host: host.clone(), state: HostState::Failed, results: Vec::new(), in_sync: 0, problems }
 }

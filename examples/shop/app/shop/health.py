@@ -1,4 +1,4 @@
-"""Whether the shop can do its work: asked by the deployment before it sends users, and by whoever watches."""
+"""Whether the shop can do its work: asked by the deployment before it sends users, and by monitoring."""
 
 import psycopg
 

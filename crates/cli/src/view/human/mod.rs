@@ -498,7 +498,7 @@ impl Human {
         }
         let mut lines = String::new();
         if self.changed > 0 {
-            lines.push_str("  What was changed stays.\n");
+            lines.push_str("  Completed changes stay.\n");
         }
         for address in &self.owed {
             let _ = writeln!(lines, "  The next run still has to notify {}.", harmless(address.as_str()));

@@ -687,7 +687,7 @@ fn the_end_of_a_failed_run_says_why_what_is_left_and_what_to_type() {
     insta::assert_snapshot!(end, @r#"
  after 1 change
 Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps not reached; 2 hosts changed (2 created); 10 resources in sync; 2 failed.   0.4 s
-  What was changed stays.
+  Completed changes stay.
   The next run still has to notify service[x].
   `converge history last` shows the whole run.
   `converge apply --failed-from last` goes on with the hosts that did not succeed.
