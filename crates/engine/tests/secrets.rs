@@ -160,7 +160,7 @@ fn files_of_keys_that_cannot_be_used_are_named() {
     write("words", "AGE-SECRET-KEY-1CANARY\n");
     check("words", "line 1 must be an age key");
     write("plugin", "AGE-PLUGIN-YUBIKEY-1QQPQGQYZ\n");
-    check("plugin", "needs a plugin");
+    check("plugin", "needs an age plugin");
     keys.ssh_keygen("ecdsa", &["ecdsa"], "");
     check("ecdsa", "only sign");
     keys.ssh_keygen("old", &["rsa", "-b", "2048", "-m", "PEM"], "open sesame");
