@@ -269,7 +269,7 @@ fn what_a_file_says_must_be_understood() {
     let (path, identities) = vault(&keys);
     Vault::lock(&path).unwrap().write(&Secret::new("a canary'\n"), &identities).unwrap();
     let error = Vault::read(&path, &identities).err().unwrap();
-    assert!(error.to_string().ends_with("line 1 of it is not KDL 2.0"), "{error}");
+    assert!(error.to_string().ends_with("its line 1 is not KDL 2.0"), "{error}");
     let text = Vault::lock(&path).unwrap().text(&identities).unwrap().unwrap();
     assert!(text.expose() == b"a canary'\n", "it can still be edited");
     assert!(matches!(Vault::read(Path::new("/nowhere/x"), &identities), Err(VaultError::System { .. })));

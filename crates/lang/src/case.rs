@@ -114,7 +114,9 @@ impl Case {
         let (compiled, reports) = self.compile(&loader);
         match (&self.error, compiled) {
             (Some(text), None) if reports.contains(text) => CaseOutcome::Refused,
-            (Some(text), _) => CaseOutcome::Broken(format!("{reports}a mistake was expected: {text}\n")),
+            (Some(text), _) => {
+                CaseOutcome::Broken(format!("{reports}expected an error that contains: {text}\n"))
+            }
             (None, Some(compiled)) => CaseOutcome::Resources(shown(&compiled, &loader.kinds)),
             (None, None) => CaseOutcome::Broken(reports),
         }
@@ -183,7 +185,7 @@ fn parse(path: &str, text: &str) -> Result<KdlDocument, String> {
 fn texts(node: &KdlNode, count: usize) -> Result<Vec<String>, String> {
     let texts: Vec<String> =
         node.entries().iter().filter_map(|entry| entry.value().as_string()).map(str::to_owned).collect();
-    let wanted = if count == 1 { "one text" } else { "two texts" };
+    let wanted = if count == 1 { "one string" } else { "two strings" };
     if texts.len() == count { Ok(texts) } else { Err(format!("`{}` takes {wanted}\n", node.name().value())) }
 }
 

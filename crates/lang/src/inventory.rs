@@ -280,8 +280,8 @@ impl Inventory {
             addresses[index].1.push(host);
         }
         for (address, hosts) in addresses.iter().filter(|(_, hosts)| hosts.len() > 1) {
-            let message = format!("{} have one address: {address}", names(hosts));
-            let help = "two names of one machine are an error of the run that meets both";
+            let message = format!("{} have the same address: {address}", names(hosts));
+            let help = "a run that includes both names of one machine fails";
             let report = Diagnostic::warning(Code::OneAddress, message).label(hosts[1].at, "this name");
             diagnostics.push(report.help(help));
         }
@@ -304,10 +304,11 @@ impl Inventory {
             .sum();
         let about = of_sample / SAMPLED * hosts;
         (about > ALL_RESOURCES).then(|| {
-            let message = format!("{hosts} hosts have about {about} resources, over {ALL_RESOURCES} in all");
+            let message =
+                format!("{hosts} hosts have about {about} resources; the maximum is {ALL_RESOURCES}");
             let at = self.data.declarations.blocks.iter().next().map(|block| block.at);
             let report = Diagnostic::error(Code::Limit, message)
-                .help("what lists all hosts on each host is one `file` whose template walks `hosts`");
+                .help("to list all hosts on each host, write one `file` whose template loops over `hosts`");
             at.into_iter().fold(report, |report, at| report.label(at, "among these"))
         })
     }

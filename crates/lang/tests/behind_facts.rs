@@ -63,8 +63,8 @@ fn variable_that_is_its_host_comes_to_an_end() {
         check(&inventory)
     };
     let refused = check("{{ host | tojson }}");
-    assert!(refused.contains("nested over"), "{refused}");
-    assert!(check("{{ hosts | tojson }}").contains("nested over"));
+    assert!(refused.contains("nested more than"), "{refused}");
+    assert!(check("{{ hosts | tojson }}").contains("nested more than"));
     assert!(check("{{ me ~ '' }}").contains("content=\"a\\n\""), "{}", check("{{ me ~ '' }}"));
     assert!(
         check("{{ host == hosts[1] }} {{ host == me }} {{ hosts | sort | list | length }}")
@@ -124,7 +124,10 @@ fn facts_of_its_own_may_be_of_any_shape() {
         assert_eq!(told(content), Vec::<String>::new(), "{content}");
         // No part of it ends the rendering early; otherwise the text after it would not be checked.
         let wide = told(&format!("{content}{{{{ 'a' | indent(10**9) }}}}"));
-        assert!(wide.len() == 1 && wide[0].starts_with("`indent` goes up to"), "{content}: {wide:?}");
+        assert!(
+            wide.len() == 1 && wide[0].starts_with("`indent` takes numbers up to"),
+            "{content}: {wide:?}"
+        );
     }
     let body = "for \"site\" in=\"facts.own.sites\" { file \"/{{ site.name }}\" mode=\"{{ site.mode }}\" }\nfile \"/x\" when=\"facts.own.old.enough\" owner=\"{{ facts.own.owner }}\"";
     assert_eq!(found("x 1", body), Vec::<String>::new());

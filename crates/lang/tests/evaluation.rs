@@ -73,7 +73,7 @@ fn options_are_left_out_by_null_and_walked_as_lists() {
     assert!(fine("after=(expr)\"none\"").contains("package[y]"));
     assert!(fine("after=(expr)\"['package[first]']\"").contains("package[y]"));
     assert!(fine("after=(expr)\"['package[frist]']\"").contains("package[first]"), "the nearest is told");
-    assert!(fine("after=(expr)\"{'a': 1}\"").contains("is a text"));
+    assert!(fine("after=(expr)\"{'a': 1}\"").contains("must be a string"));
     let fine = fine("retries=\"{{ 1 + 1 }}\"");
     assert!(fine.contains("retries: 2"), "{fine}");
 }

@@ -73,15 +73,15 @@ fn words_of_other_tools_are_answered() {
         "`latest` is not allowed",
         "write `present`, or leave it out",
     );
-    body_is_helped("link \"/a\" \"/b\"", "an argument too many", "write `link");
+    body_is_helped("link \"/a\" \"/b\"", "one argument too many", "write `link");
     for gone in ["removed", "uninstalled", "deleted", "purged", "false"] {
         body_is_helped(&format!("package \"x\" state=\"{gone}\""), "is not allowed", "write `absent`");
     }
     for given in ["to=\"/c\"", "{ to \"/c\" }"] {
         body_is_helped(
             &format!("link \"/a\" \"/b\" {given}"),
-            "an argument too many",
-            "write one `link` each",
+            "one argument too many",
+            "write one `link` for each",
         );
     }
     body_is_helped(
@@ -100,10 +100,10 @@ fn words_of_other_tools_are_answered() {
         "no method `zzzzzz`",
         "values have no methods",
     );
-    body_is_helped("service \"a\" \"b\"", "an argument too many", "write one `service` each");
+    body_is_helped("service \"a\" \"b\"", "one argument too many", "write one `service` for each");
     body_is_helped(
         "sysctl \"vm.swappiness\" \"10\"",
-        "an argument too many",
+        "one argument too many",
         "`sysctl \"vm.swappiness\" value=\"10\"`",
     );
     body_is_helped("include \"x.kdl\"", "no kind or module `include`", "at the top");

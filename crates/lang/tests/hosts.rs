@@ -32,7 +32,7 @@ fn hosts(text: &str) -> String {
 #[test]
 fn two_names_with_one_address_are_warned_of() {
     let asked = "on \"*\" { }\n";
-    let warned = |hosts: &str| check(&format!("{hosts}\n{asked}")).contains("have one address");
+    let warned = |hosts: &str| check(&format!("{hosts}\n{asked}")).contains("have the same address");
     assert!(warned("host \"web1\"\nhost \"other\" address=\"web1\""));
     assert!(warned("host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\""));
     let told = |names: &[&str]| {
@@ -40,17 +40,17 @@ fn two_names_with_one_address_are_warned_of() {
         let reports = check(&format!("{}{asked}", hosts.collect::<String>()));
         reports
             .lines()
-            .filter(|line| line.contains("have one address"))
+            .filter(|line| line.contains("have the same address"))
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
     let three = told(&["a", "b", "c"]);
     assert!(
-        three.len() == 1 && three[0].contains("`a`, `b` and `c` have one address: 10.0.0.1"),
+        three.len() == 1 && three[0].contains("`a`, `b` and `c` have the same address: 10.0.0.1"),
         "{three:?}"
     );
     let many = told(&["a", "b", "c", "d", "e", "f"]);
-    assert!(many.len() == 1 && many[0].contains("`d` and 2 more hosts have one address"), "{many:?}");
+    assert!(many.len() == 1 && many[0].contains("`d` and 2 more hosts have the same address"), "{many:?}");
     for apart in [
         "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.2\"",
         "host \"a\" address=\"10.0.0.1\"\nhost \"b\" address=\"10.0.0.1\" { connection port=2222 }",
@@ -85,14 +85,14 @@ lang::range
     assert_snapshot!(check("host \"web[1..2]\" address=\"10.0.0.1\""), @r#"
 lang::range
 
-  x 2 hosts have one address
+  x 2 hosts have the same address
    ,-[inventory.kdl:1:6]
  1 | host "web[1..2]" address="10.0.0.1"
    :      ^^^^^|^^^^^         ^^^^^|^^^^
    :           |                   `-- one
    :           `-- several
    `----
-  help: let the address walk along: `address="10.0.0.[11..30]"`
+  help: give the address a range too: `address="10.0.0.[11..30]"`
 "#);
     assert_snapshot!(check("host \"web[1..99999]\""), @r#"
 lang::range
@@ -152,11 +152,11 @@ lang::type
   help: did you mean `sudo`? it is one of `none`, `sudo`, `doas`, `su`
 lang::connection
 
-  x this cannot be given to ssh
+  x this cannot be an argument of ssh
    ,-[inventory.kdl:1:28]
  1 | host "a" { connection user="-oProxyCommand=x" port=0 become="su do" }
    :                            ^^^^^^^^^|^^^^^^^^
-   :                                     `-- empty, with blanks, or with a `-` in front
+   :                                     `-- must not be empty, contain blanks or begin with `-`
    `----
 lang::type
 
@@ -177,7 +177,7 @@ lang::facts
    :                            ^^^^^^^^^^^|^^^^^^^^^^^
    :                                       `-- here
    `----
-  help: what is read on the controller, and how a host is reached, is decided before it speaks
+  help: the controller reads files and connects before it knows the facts of the host
 "#);
     assert_snapshot!(check("host \"a\" { connection usr=\"x\" root=\"/\" }"), @r#"
 lang::unknown
@@ -266,7 +266,7 @@ lang::rollout
    :          ^^^|^^^
    :             `-- one
    `----
-  help: a rollout governs all that happens to a host in a run; let one pattern leave it out
+  help: a host can be in only one rollout; exclude it from one pattern
 "#);
     assert_snapshot!(check("host \"a\"\non \"a\" { rollout canray=1 batch=\"half\" }"), @r#"
 lang::unknown
@@ -281,12 +281,12 @@ lang::unknown
   help: did you mean `canary`?
 lang::type
 
-  x this is a number of hosts, or a share such as `"10%"`
+  x expected a number of hosts, or a share such as `"10%"`, found `"half"`
    ,-[inventory.kdl:2:33]
  1 | host "a"
  2 | on "a" { rollout canray=1 batch="half" }
    :                                 ^^^|^^
-   :                                    `-- is none
+   :                                    `-- here
    `----
 "#);
     let rollouts = load(
@@ -321,9 +321,9 @@ fn mistakes_in_drift_policies_are_shown() {
         check("drift cron=\"every day\" max-share=\"half\" fight-after=0 window=\"at night\"\nhost \"a\"");
     let found: Vec<&str> = shown.lines().filter(|line| line.starts_with("  x ")).collect();
     assert_snapshot!(found.join("\n"), @r"
-  x `every day` is no line of cron
-  x `at` is no day of the week
-  x `half` is no share of the hosts
+  x `every day` is not a cron schedule
+  x `at` is not a day of the week
+  x `half` is not a share of the hosts
   x 0 is too small
 ");
 }
@@ -370,8 +370,8 @@ lang::unknown
    :   `-- unknown
  2 | hosts "a"
    `----
-  help: there are vars, connection, host, group, on, include, secrets, drift; a resource stands in
-        an `on`: `on "*" { file … }`
+  help: there are vars, connection, host, group, on, include, secrets, drift; a resource must be
+        in an `on`: `on "*" { file … }`
 lang::unknown
 
   x there is no node `hosts` here
@@ -385,7 +385,7 @@ lang::unknown
   help: did you mean `host`?
 lang::form
 
-  x `host` wants a name: `host "web1"`
+  x `host` needs a name: `host "web1"`
    ,-[inventory.kdl:3:1]
  2 | hosts "a"
  3 | host
@@ -403,7 +403,7 @@ lang::unknown
    :               `-- unknown
  5 | group "g" { hosts "a" }
    `----
-  help: there are vars, connection, drift, address; resources stand in an `on`
+  help: there are vars, connection, drift, address; write resources in an `on`
 lang::unknown
 
   x there is no node `hosts`
@@ -413,7 +413,7 @@ lang::unknown
    :             ^^|^^
    :               `-- in a group
    `----
-  help: write `members "web1" "lb*"` for what is defined elsewhere
+  help: write `members "web1" "lb*"` for hosts and groups that are defined elsewhere
 "#);
 }
 
@@ -449,7 +449,7 @@ fn a_folder_without_an_inventory_in_its_mark_is_read_as_a_folder() {
     assert_eq!(inventory.hosts().map(|host| host.as_str()).collect::<Vec<_>>(), ["a"]);
     let named = loader.load("converge.kdl", &[]);
     let report = named.diagnostics.render(&named.files, Style::PLAIN);
-    assert!(report.contains("`converge.kdl` names no inventory"), "{report}");
+    assert!(report.contains("`converge.kdl` does not name an inventory"), "{report}");
 }
 
 #[test]

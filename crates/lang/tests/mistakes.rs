@@ -75,10 +75,10 @@ lang::number
  3 | on "a" {
  4 | file "/f" mode=0644
    :                ^^|^
-   :                  `-- prints otherwise than written
+   :                  `-- prints differently
  5 | }
    `----
-  help: quote it to keep it as it stands: `"0644"`; a mode may also be `0o644`
+  help: quote it to keep it as written: `"0644"`; a mode may also be `0o644`
 "#);
     assert_snapshot!(body("service \"x\" running=\"yes\""), @r#"
 lang::type
@@ -114,10 +114,10 @@ lang::number
  3 | on "a" {
  4 | sysctl "a" value=1.10
    :                  ^^|^
-   :                    `-- prints otherwise than written
+   :                    `-- prints differently
  5 | }
    `----
-  help: quote it to keep it as it stands: `"1.10"`; a mode may also be `0o644`
+  help: quote it to keep it as written: `"1.10"`; a mode may also be `0o644`
 "#);
 }
 
@@ -228,7 +228,7 @@ lang::cycle
    :              ^|^
    :               `-- `on "b"` waits
    `----
-  help: let one of them go without `after`, or use a pattern that leaves hosts out
+  help: remove one `after`, or exclude hosts from its pattern
 "#);
 }
 
@@ -327,12 +327,12 @@ fn conditions_and_loops() {
     assert_snapshot!(body("file \"/f\" when=\"x\""), @r#"
 lang::type
 
-  x a condition is true or false, this is a number
+  x a condition must be true or false, found a number
    ,-[inventory.kdl:4:16]
  3 | on "a" {
  4 | file "/f" when="x"
    :                ^|^
-   :                 `-- no boolean
+   :                 `-- not a boolean
  5 | }
    `----
   help: compare it: `x == 'y'`, `x | length > 0`, `x is not none`
@@ -374,7 +374,7 @@ lang::type
    :                `-- a scalar
  5 | }
    `----
-  help: a list of one is written `x { - "a" }`
+  help: write a list of one item as `x { - "a" }`
 "#);
     assert_snapshot!(body("file \"/a\" { mode \"0644\" for=\"all\" }"), @r#"
 lang::form
@@ -387,12 +387,12 @@ lang::form
    :                          `-- unknown
  5 | }
    `----
-  help: it is a value, and stands alone: `mode "…"`
+  help: it is a single value: write `mode "…"`
 "#);
     assert_snapshot!(body("for \"a\" \"b\" \"c\" in=\"x\" { package \"y\" }"), @r#"
 lang::form
 
-  x `for` wants one name, or two to walk a map
+  x `for` needs one name, or two names for a map
    ,-[inventory.kdl:4:1]
  3 | on "a" {
  4 | for "a" "b" "c" in="x" { package "y" }
@@ -414,10 +414,10 @@ lang::empty
  3 | on "a" {
  4 | file "/f" { mode }
    :             ^^|^
-   :               `-- nothing is written after it
+   :               `-- needs a value
  5 | }
    `----
-  help: write `mode #true` if that is meant
+  help: write `mode #true` if you mean that
 "#);
     assert_snapshot!(body("file \"/f\" path=\"/g\""), @r#"
 lang::doubled
@@ -431,7 +431,7 @@ lang::doubled
    :        `-- given here
  5 | }
    `----
-  help: it has one value; keep one of them
+  help: it takes one value; keep one of them
 "#);
     assert_snapshot!(body("file"), @r#"
 lang::missing
@@ -490,8 +490,8 @@ lang::duplicate
    :   `-- and again here
  6 | }
    `----
-  help: no block overrides another: make what differs a variable; if both are meant, give one an
-        `id`: `file … id="other"`
+  help: no resource overrides another: use a variable for the value that differs; to keep both,
+        give one an `id`: `file … id="other"`
 "#);
     assert_snapshot!(body("package \"curl\"\npackage \"curl\""), @r#"
 lang::duplicate
@@ -507,7 +507,7 @@ lang::duplicate
    :    `-- and again here
  6 | }
    `----
-  help: it stands twice in one body; keep one of them
+  help: one body declares it twice; keep one of them
 "#);
     assert_snapshot!(body("file \"/f\" { content \"x\" }\nline \"/f\" \"y\""), @r#"
 lang::claim
@@ -523,7 +523,7 @@ lang::claim
    :   `-- one owner
  6 | }
    `----
-  help: one thing has one owner; `line`, `block` and `ini` share a file that sets no content
+  help: only one resource can own it; `line`, `block` and `ini` share a file that sets no content
 "#);
     assert_snapshot!(body("file \"/d\" state=\"absent\"\nfile \"/d/x\""), @r#"
 lang::claim
@@ -539,7 +539,7 @@ lang::claim
    :   `-- one owner
  6 | }
    `----
-  help: one thing has one owner; `line`, `block` and `ini` share a file that sets no content
+  help: only one resource can own it; `line`, `block` and `ini` share a file that sets no content
 "#);
 }
 
@@ -569,7 +569,7 @@ lang::notify
    :                          `-- named here
  6 | }
    `----
-  help: a service can, and a command with `only-notified=#true`
+  help: notify a service, or a command with `only-notified=#true`
 "#);
 }
 
@@ -594,7 +594,7 @@ lang::path
    :                               `-- outside
  2 | host "a"
    `----
-  help: keep what an inventory needs in the project's folder
+  help: keep the files of an inventory in the project's folder
 lang::path
 
   x the path leads out of the project
@@ -604,7 +604,7 @@ lang::path
    :                                               `-- outside
  2 | host "a"
    `----
-  help: keep what an inventory needs in the project's folder
+  help: keep the files of an inventory in the project's folder
 "#);
     let not_text = MemorySources::new().file("inventory.kdl", b"host \"a\"\n\xff".as_slice());
     assert_snapshot!(common::run(&loader(not_text, &[]), "inventory.kdl", &[]), @r#"
@@ -721,14 +721,14 @@ fn habits_of_other_tools_are_answered() {
     check("for \"u\" in=\"{{ users }}\" { user \"{{ u }}\" }", "`in=\"users\"`");
     check("file \"/x\" when=\"{{ users == 'x' }}\"", "`when=\"users == 'x'\"`");
     check("file \"/x\" when=\"users = 'x'\"", "`==` compares");
-    check("file \"/{{ 'a' + 1 }}\"", "`~` joins texts");
+    check("file \"/{{ 'a' + 1 }}\"", "`~` joins strings");
     check("file \"/x\" content \"y\"", "`content=…`");
     check("user \"ada\" groups=\"a, b\"", "`\"a\" \"b\"`");
-    check("when users == \"x\" { package \"y\" }", "a condition is one text");
+    check("when users == \"x\" { package \"y\" }", "a condition is one string");
     check("file \"/x\" mode [1, 2]", "`mode 1 2`");
     check("sysctl \"a\" value=1,", "without commas: `1`");
     check("package \"x\", \"y\"", "without commas: `\"x\"`");
-    check("file \"/x\" \u{1}", "cannot be seen");
+    check("file \"/x\" \u{1}", "invisible character");
 }
 
 #[test]
@@ -754,7 +754,7 @@ fn a_text_from_a_file_is_not_large() {
         common::run(&loader(sources, &[]), "inventory.kdl", &[])
     };
     assert!(named(64 * 1024).starts_with("a\n"));
-    assert!(named(64 * 1024 + 1).contains("as a text a file has at most 64 KiB"));
+    assert!(named(64 * 1024 + 1).contains("a file used as a string has at most 64 KiB"));
 }
 
 #[test]

@@ -88,7 +88,7 @@ lang::merge
    :                              `-- one
  5 |         
    `----
-  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+  help: no body overrides another: use a variable that groups or hosts set
 lang::merge
 
   x two places of one module give `limit` different values
@@ -102,7 +102,7 @@ lang::merge
    :                                                      `-- one
  5 |         
    `----
-  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+  help: no body overrides another: use a variable that groups or hosts set
 "#);
 }
 
@@ -158,7 +158,7 @@ lang::type
    :                      |
    :                      `-- here
    `----
-  help: it goes from 1 to 64
+  help: expected a value from 1 to 64
 lang::type
 
   x `lax` is not allowed here
@@ -205,24 +205,24 @@ lang::missing
     assert_snapshot!(web("host \"a\"\non \"a\" { web \"named\" retries=2 }"), @r#"
 lang::form
 
-  x `web` has an argument too many
+  x `web` has one argument too many
    ,-[inventory.kdl:2:14]
  1 | host "a"
  2 | on "a" { web "named" retries=2 }
    :              ^^^|^^^
    :                 `-- this one
    `----
-  help: write one `web` each; parameters have names: `key="value"`
+  help: write one `web` for each; parameters have names: `key="value"`
 lang::form
 
-  x a module has no `retries`
+  x a module cannot have `retries`
    ,-[inventory.kdl:2:30]
  1 | host "a"
  2 | on "a" { web "named" retries=2 }
    :                              |
    :                              `-- here
    `----
-  help: it belongs to a single resource
+  help: set it on a single resource
 "#);
 }
 
@@ -240,7 +240,7 @@ lang::template
    :                                     ^^^|^^
    :                                        `-- here
    `----
-  help: `default(…)` stands in for it
+  help: use `default(…)` for a missing value
 "#);
 }
 
@@ -289,7 +289,7 @@ lang::merge
    :                                            ^|
    :                                             `-- one
    `----
-  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+  help: no body overrides another: use a variable that groups or hosts set
 
 Advice: 
   > in modules/outer/module.kdl
@@ -402,7 +402,7 @@ fn modules_that_call_each_other_are_expanded_to_their_limit_and_refused_beyond()
     };
     assert_eq!(chain(65).matches("file[").count(), 65);
     let refused = chain(66);
-    assert!(refused.contains("modules call each other over 64 deep"), "{refused}");
+    assert!(refused.contains("modules call each other more than 64 levels deep"), "{refused}");
 }
 
 #[test]
@@ -505,7 +505,7 @@ lang::module
   help: did you mean `int`?
 lang::module
 
-  x `when` is not free for a parameter
+  x `when` cannot be the name of a parameter
    ,-[modules/m/module.kdl:5:11]
  4 |     param "x" type="itn"
  5 |     param "when"
@@ -707,7 +707,7 @@ lang::claim
    :       `-- one owner
  6 | }
    `----
-  help: one thing has one owner; `line`, `block` and `ini` share a file that sets no content
+  help: only one resource can own it; `line`, `block` and `ini` share a file that sets no content
 
 Advice: 
   > in modules/inner/module.kdl

@@ -138,7 +138,7 @@ lang::merge
    :                                       `-- one
  5 |     
    `----
-  help: no block overrides another: make it a variable, and let groups or hosts differ in it
+  help: no body overrides another: use a variable that groups or hosts set
 "#);
 }
 
@@ -164,7 +164,7 @@ fn map_that_is_written_twice_adds_up_and_keeps_everything() {
     };
     assert_eq!(message("m { config { a { b 1 } }; config { a { b 2 } } }"), ["`b` is given twice"]);
     assert_eq!(message("m { flat { a 1 }; flat { a 2 } }"), ["`a` is given twice"]);
-    assert_eq!(message("m { config 3; config { a 1 } }"), ["this is no map"]);
+    assert_eq!(message("m { config 3; config { a 1 } }"), ["this must be a map"]);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn map_that_nests_is_refused_where_it_must_not() {
     "#), @r#"
 lang::type
 
-  x `log` holds keys of its own, and `flat` holds values and lists only
+  x `log` has keys of its own, but `flat` takes only values and lists
    ,-[inventory.kdl:4:40]
  3 |         on "a" {
  4 |             m { config { a 1 }; flat { log { level "info" } } }
@@ -185,7 +185,7 @@ lang::type
    :                                         `-- nested
  5 |         }
    `----
-  help: write the keys of `log` beside it, or the text that they become
+  help: write the keys of `log` beside it, or the string that they become
 "#);
     let message = |config: &str| {
         let found = nested(&format!("host \"a\"\non \"a\" {{ m {{ config {{ {config} }} }} }}"));
@@ -197,7 +197,7 @@ lang::type
     assert_eq!(message("a { b { c 1; c 2 } }"), "x `c` is given twice");
     let deep = |levels: usize| format!("{}x 1{}", "a { ".repeat(levels), " }".repeat(levels));
     assert_eq!(message(&deep(32)), "");
-    assert_eq!(message(&deep(33)), "x lists and maps are more than 32 deep in each other");
+    assert_eq!(message(&deep(33)), "x lists and maps are nested more than 32 levels deep");
 }
 
 #[test]

@@ -30,35 +30,35 @@ fn mistakes_of_what_no_host_reaches_are_told() {
         ("flie \"/f\"", "there is no kind or module `flie`"),
         ("file \"/f\" contnet=\"x\"", "`file` has no parameter `contnet`"),
         ("file \"/f\" mode=\"rw\"", "`rw` is not a mode"),
-        ("file \"/f\" \"x\"", "`file` has an argument too many"),
+        ("file \"/f\" \"x\"", "`file` has one argument too many"),
         ("link \"/f\"", "`link` needs `to`"),
         ("package { name }", "`name` has no value"),
         ("file \"/f\" { content \"x\" mode=\"0644\" }", "`content` has no property `mode`"),
-        ("file \"/f\" { mode \"0644\" \"0600\" }", "`mode` has one value"),
-        ("file \"/f\" id=\"a\" { id \"a\" \"b\" }", "`id` has one value"),
+        ("file \"/f\" { mode \"0644\" \"0600\" }", "`mode` takes one value"),
+        ("file \"/f\" id=\"a\" { id \"a\" \"b\" }", "`id` takes one value"),
         ("command \"echo 'x\" always=#true", "a quote that is not closed"),
-        ("command \"x\" { always; env 5 }", "this is no map"),
+        ("command \"x\" { always; env 5 }", "this must be a map"),
         (
             "command \"x\" { env { A { B 1 } } }",
-            "`A` holds keys of its own, and `env` holds values and lists only",
+            "`A` has keys of its own, but `env` takes only values and lists",
         ),
         ("file \"/f\" retries=1000", "1000 is too large"),
         ("file \"/f\" drift=\"never\"", "`never` is not allowed here"),
         ("file \"/f\" may-fail=\"yes\"", "`yes` is neither true nor false"),
-        ("file \"/f\" after=5", "`after` is a text"),
-        ("file \"/f\" tags=\"a,b\"", "`a,b` is one tag with a comma in it"),
+        ("file \"/f\" after=5", "`after` must be a string"),
+        ("file \"/f\" tags=\"a,b\"", "`a,b` is one tag that contains a comma"),
         ("file \"/f\" content=\"a\" { content \"b\" }", "`content` is given twice"),
         ("command \"x\" { always; env A=1 { A 2 } }", "`A` is given twice"),
-        ("unit \"x\" section=\"y\"", "`section` is written as a child"),
-        ("file \"/f\" when=5", "a condition is true or false, this is no condition"),
-        ("file \"/f\" { when }", "`when` wants a condition"),
+        ("unit \"x\" section=\"y\"", "`section` must be written as a child"),
+        ("file \"/f\" when=5", "a condition must be true or false, found another value"),
+        ("file \"/f\" { when }", "`when` needs a condition"),
         ("file \"/f\" when=\"x\" { when \"x\" }", "`when` is given twice"),
-        ("when { file \"/f\" }", "`when` wants a condition"),
+        ("when { file \"/f\" }", "`when` needs a condition"),
         ("when \"{{ x }}\" { file \"/f\" }", "this is an expression already"),
-        ("for \"c\" { file \"/f\" }", "`for` wants a list: `for \"x\" in=\"colours\"`"),
-        ("for \"host\" in=\"colours\" { file \"/f\" }", "`host` is not free for a loop"),
+        ("for \"c\" { file \"/f\" }", "`for` needs a list: `for \"x\" in=\"colours\"`"),
+        ("for \"host\" in=\"colours\" { file \"/f\" }", "`host` cannot be the name of a loop variable"),
         ("for \"c\" in=\"colours\" by=2 { file \"/f\" }", "`for` has no property `by`"),
-        ("for in=\"colours\" { file \"/f\" }", "`for` wants one name, or two to walk a map"),
+        ("for in=\"colours\" { file \"/f\" }", "`for` needs one name, or two names for a map"),
         ("file \"/f\" content=\"{{ facts.os.famly }}\"", "there is no fact `facts.os.famly`"),
         ("file \"/f\" content=\"{{ x | uper }}\"", "there is no filter `uper`"),
         ("file \"/f\" content=(template)\"no.j2\"", "there is no template `no.j2`"),
@@ -77,13 +77,16 @@ fn no_second_mistake_follows_from_the_first() {
             mistakes(&inventory).iter().map(|diagnostic| diagnostic.message.clone()).collect();
         assert_eq!(found, [message], "{body}");
     };
-    alone("for \"host\" in=\"colours\" { file \"/{{ c }}\" }", "`host` is not free for a loop");
+    alone(
+        "for \"host\" in=\"colours\" { file \"/{{ c }}\" }",
+        "`host` cannot be the name of a loop variable",
+    );
     alone(
         "file \"/f\" content=\"{{ nowhere }}\"; package \"x\" after=\"file[/f]\"",
         "`nowhere` is undefined",
     );
     alone("file \"f\"; package \"x\" after=\"file[/f]\"", "`f` is not an absolute path");
-    alone("link \"/a\" \"/b\"; package \"x\" after=\"link[/a]\"", "`link` has an argument too many");
+    alone("link \"/a\" \"/b\"; package \"x\" after=\"link[/a]\"", "`link` has one argument too many");
     alone(
         "when \"x == 2\" { flie \"/g\" }; package \"x\" after=\"flie[/g]\"",
         "there is no kind or module `flie`",

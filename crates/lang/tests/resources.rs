@@ -203,7 +203,7 @@ lang::notify
    :                         `-- named here
  5 | command "true"
    `----
-  help: a service can, and a command with `only-notified=#true`
+  help: notify a service, or a command with `only-notified=#true`
 "#);
 }
 
@@ -248,7 +248,7 @@ lang::type
    :                      `-- here
  5 | }
    `----
-  help: it goes from 0 to 100
+  help: expected a value from 0 to 100
 lang::type
 
   x 90 is not a duration
@@ -295,8 +295,8 @@ lang::duplicate
    :          ^^|^
    :            `-- and again here
    `----
-  help: no block overrides another: make what differs a variable; if both are meant, give one an
-        `id`: `file … id="other"`
+  help: no resource overrides another: use a variable for the value that differs; to keep both,
+        give one an `id`: `file … id="other"`
 "#);
 }
 
@@ -403,7 +403,7 @@ fn facts_of_another_host_are_asked_for_by_name() {
     assert_snapshot!(diagnostics.render(inventory.files(), converge_lang::diagnostic::Style::PLAIN), @r#"
 lang::template
 
-  x there are no facts of `b` yet: it was never part of a run
+  x there are no facts of `b` yet: no run has included it
    ,-[inventory.kdl:3:39]
  2 | host "b"
  3 | on "a" { file "/x" { content "{{ hosts.b.facts.arch }}" } }
@@ -429,7 +429,7 @@ lang::facts
    :                              ^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^
    :                                             `-- here
    `----
-  help: what is read on the controller, and how a host is reached, is decided before it speaks
+  help: the controller reads files and connects before it knows the facts of the host
 "#);
     assert_snapshot!(run("vars { id \"debian\" }\nhost \"a\"\non \"a\" { file \"/x\" { content (file)\"{{ id }}.conf\" } }"), @r#"
 a

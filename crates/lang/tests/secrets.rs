@@ -163,7 +163,7 @@ lang::secrets
     assert_snapshot!(shown, @r#"
 lang::secrets
 
-  x the secrets in `s.age` cannot be read: line 2 of it is not KDL 2.0
+  x the secrets in `s.age` cannot be read: its line 2 is not KDL 2.0
    ,-[inventory.kdl:1:9]
  1 | secrets "s.age"
    :         ^^^|^^^
@@ -199,7 +199,7 @@ lang::secrets
    ,-[inventory.kdl:1:9]
  1 | secrets "s.age"
    :         ^^^|^^^
-   :            `-- its values are not checked
+   :            `-- Converge does not check its values
  2 | host "a"
    `----
   help: `converge secrets set NAME` makes it, with its first secret

@@ -18,7 +18,7 @@ fn a_bomb_of_nested_slashdash() {
     assert_snapshot!(check(&"a /-{ ".repeat(20)), @r#"
 lang::guard
 
-  x `/-` may be nested 2 deep at most
+  x `/-` may be nested at most 2 levels deep
    ,-[inventory.kdl:1:15]
  1 | a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ a /-{ 
    :               ^|
@@ -64,7 +64,7 @@ lang::syntax
    :                       `-- not KDL 2.0
  5 | }
    `----
-  help: a raw string is written `#"…"#`, without the `r`
+  help: write a raw string as `#"…"#`, without the `r`
 "##);
 }
 
@@ -176,7 +176,7 @@ lang::word
     assert_snapshot!(body("file \"/f\" notify=\"a\" \"b\""), @r#"
 lang::form
 
-  x `file` has an argument too many
+  x `file` has one argument too many
    ,-[inventory.kdl:4:22]
  3 | on "a" {
  4 | file "/f" notify="a" "b"
@@ -184,7 +184,7 @@ lang::form
    :                       `-- this one
  5 | }
    `----
-  help: `notify` takes several only as a child: `notify "a" "b"`
+  help: `notify` takes several values only as a child: `notify "a" "b"`
 lang::address
 
   x there is no `a` on this host
@@ -218,12 +218,12 @@ lang::doubled
     assert_snapshot!(body("package \"x\" tags=\"a,b\""), @r#"
 lang::tag
 
-  x `a,b` is one tag with a comma in it
+  x `a,b` is one tag that contains a comma
    ,-[inventory.kdl:4:18]
  3 | on "a" {
  4 | package "x" tags="a,b"
    :                  ^^|^^
-   :                    `-- not split
+   :                    `-- a comma does not separate tags
  5 | }
    `----
   help: write several as a child: `tags "a" "b"`
@@ -243,12 +243,12 @@ lang::number
    :                            `-- outside -2^63 … 2^63-1
  5 | }
    `----
-  help: quote it, if it is meant as text
+  help: quote it if it is a string
 "#);
     assert_snapshot!(body("sysctl \"a\" value=1.5e400"), @r#"
 lang::number
 
-  x the number is too large, or none at all
+  x the number is too large, or not a number
    ,-[inventory.kdl:4:18]
  3 | on "a" {
  4 | sysctl "a" value=1.5e400
@@ -256,7 +256,7 @@ lang::number
    :                     `-- not finite
  5 | }
    `----
-  help: quote it, if it is meant as text
+  help: quote it if it is a string
 "#);
 }
 
@@ -310,7 +310,7 @@ lang::annotation
     assert_snapshot!(body("(expr)file \"/f\""), @r#"
 lang::annotation
 
-  x an annotation stands on a value, not on a node
+  x an annotation must stand before a value, not before a node
    ,-[inventory.kdl:4:2]
  3 | on "a" {
  4 | (expr)file "/f"
@@ -323,12 +323,12 @@ lang::annotation
     assert_snapshot!(body("file \"/f\" { content (expr)4 }"), @r#"
 lang::annotation
 
-  x `(expr)` stands before a text
+  x `(expr)` must stand before a string
    ,-[inventory.kdl:4:21]
  3 | on "a" {
  4 | file "/f" { content (expr)4 }
    :                     ^^^|^^^
-   :                        `-- not a text
+   :                        `-- not a string
  5 | }
    `----
   help: write `(expr)"…"`
@@ -344,7 +344,7 @@ lang::template
    :                             `-- named here
  5 | }
    `----
-  help: templates stand in the folder `templates` of the project, or of their module
+  help: keep templates in the folder `templates` of the project, or of their module
 "#);
     assert_snapshot!(body("file \"/f\" { content (file)\"../../etc/shadow\" }"), @r#"
 lang::path
@@ -357,7 +357,7 @@ lang::path
    :                                 `-- outside
  5 | }
    `----
-  help: `(file)` and `(template)` name what is in `files` and `templates` of the project, or of
-        their module
+  help: `(file)` and `(template)` read from `files` and `templates` of the project, or of their
+        module
 "#);
 }

@@ -57,19 +57,19 @@ a
     assert_snapshot!(content("vars { x #null }", "\"{{ x }}\""), @r#"
 lang::template
 
-  x null does not become text
+  x null cannot become a string
    ,-[inventory.kdl:3:49]
  2 | host "a"
  3 | on "a" { file "/f" newline=#false { content "{{ x }}" } }
    :                                                 |
    :                                                 `-- here
    `----
-  help: `default("", true)` stands in for it; `tojson` writes `null`
+  help: use `default("", true)` for null; `tojson` writes `null`
 "#);
     assert_snapshot!(content("vars { x \"a\" \"b\" }", "\"{{ x }}\""), @r#"
 lang::template
 
-  x a list does not become text
+  x a list cannot become a string
    ,-[inventory.kdl:3:49]
  2 | host "a"
  3 | on "a" { file "/f" newline=#false { content "{{ x }}" } }
@@ -124,7 +124,7 @@ lang::shape
    :                   ^^^|^^
    :                      `-- a scalar
    `----
-  help: a variable keeps its shape; a list of one is `x { - "a" }`
+  help: use one shape for all definitions; a list of one item is `x { - "a" }`
 "#);
     assert_snapshot!(check("vars { x }\nhost \"a\""), @r#"
 lang::empty
@@ -133,7 +133,7 @@ lang::empty
    ,-[inventory.kdl:1:8]
  1 | vars { x }
    :        |
-   :        `-- nothing is written after it
+   :        `-- needs a value
  2 | host "a"
    `----
   help: write a value; `#true`, an empty map `{ }`, an empty list `(expr)"[]"`
@@ -210,7 +210,7 @@ a
     )), @r#"
 lang::precedence
 
-  x two definitions of `workers` differ and neither is nearer
+  x two definitions of `workers` differ, and neither overrides the other
    ,-[inventory.kdl:2:21]
  1 | host "a"
  2 | group "eu" { vars { workers 12 }; members "a" }
@@ -250,7 +250,7 @@ a
     assert_snapshot!(run("include \"../common/other.kdl\""), @r#"
 lang::precedence
 
-  x two definitions of `workers` differ and neither is nearer
+  x two definitions of `workers` differ, and neither overrides the other
    ,-[common/app.kdl:1:8]
  1 | vars { workers 2 }
    :        ^^^|^^^
@@ -331,7 +331,7 @@ a
     assert_snapshot!(content("vars { open-files 1; open_files 2 }", "\"x\""), @r#"
 lang::clash
 
-  x `open-files` and `open_files` are one name
+  x `open-files` and `open_files` are the same name
    ,-[inventory.kdl:1:8]
  1 | vars { open-files 1; open_files 2 }
    :        ^^^^^|^^^^    ^^^^^|^^^^
@@ -339,7 +339,7 @@ lang::clash
    :             `-- as this
  2 | host "a"
    `----
-  help: a dash reads as an underscore in expressions; keep one of them
+  help: expressions read a dash as an underscore; keep one of them
 "#);
     assert_snapshot!(content("vars { app-release 1 }", "(expr)\"app-release\""), @r#"
 lang::template
@@ -360,24 +360,24 @@ fn what_the_expression_language_needs_is_no_name() {
     assert_snapshot!(check("vars { groups { - \"dba\" } }\nhost \"a\""), @r#"
 lang::reserved
 
-  x `groups` is not free for a variable
+  x `groups` cannot be the name of a variable
    ,-[inventory.kdl:1:8]
  1 | vars { groups { - "dba" } }
    :        ^^^|^^
-   :           `-- means something else in expressions
+   :           `-- reserved in expressions
  2 | host "a"
    `----
-  help: choose another name; as a key of a map it is fine
+  help: choose another name; a key of a map may have this name
 "#);
     assert_snapshot!(check("vars { x { groups \"dba\" } }\nhost \"a\"\non \"a\" { for \"loop\" in=\"x.groups\" { package \"a\" } }"), @r#"
 lang::reserved
 
-  x `loop` is not free for a loop
+  x `loop` cannot be the name of a loop variable
    ,-[inventory.kdl:3:14]
  2 | host "a"
  3 | on "a" { for "loop" in="x.groups" { package "a" } }
    :              ^^^|^^
-   :                 `-- means something else in expressions
+   :                 `-- reserved in expressions
    `----
 "#);
 }
@@ -487,7 +487,7 @@ a
     assert_snapshot!(run(one(inventory)), @r#"
 lang::env
 
-  x the environment has no `RELEASE`
+  x the environment variable `RELEASE` is not set
    ,-[inventory.kdl:1:16]
  1 | vars { release (env)"RELEASE" }
    :                ^^^^^^^|^^^^^^
@@ -551,7 +551,7 @@ lang::template
    :                                     `-- here
  2 | host "a"
    `----
-  help: `default(…)` stands in for it
+  help: use `default(…)` for a missing value
 lang::template
 
   x `nope.at_all` is undefined
@@ -561,7 +561,7 @@ lang::template
    :                                                                   `-- here
  2 | host "a"
    `----
-  help: `default(…)` stands in for it
+  help: use `default(…)` for a missing value
 "#);
 }
 

@@ -160,6 +160,6 @@ fn a_variable_without_a_value_does_not_hide_the_others() {
        :                           `-- here
      2 | host "a"
        `----
-      help: `default(…)` stands in for it
+      help: use `default(…)` for a missing value
     "#);
 }

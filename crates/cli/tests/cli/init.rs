@@ -159,12 +159,12 @@ fn odd_names_are_quoted_or_refused_by_the_language() {
     check(&["--host", "web 1"], "host name");
     check(&["--host", ""], "host name");
     check(&["--host", "*"], "host name");
-    check(&["--host", "web[3..1]"], "falls");
+    check(&["--host", "web[3..1]"], "counts down");
     check(&["--host", "a\"} host \"b"], "host name");
-    check(&["--host", "a", "--user", "ada lovelace"], "cannot be given to ssh");
-    check(&["--host", "a", "--user=-oProxyCommand=x"], "cannot be given to ssh");
-    check(&["--host", "a", "--address", ""], "cannot be given to ssh");
-    check(&["--host", "a", "--address", "x\ny"], "cannot be given to ssh");
+    check(&["--host", "a", "--user", "ada lovelace"], "cannot be an argument of ssh");
+    check(&["--host", "a", "--user=-oProxyCommand=x"], "cannot be an argument of ssh");
+    check(&["--host", "a", "--address", ""], "cannot be an argument of ssh");
+    check(&["--host", "a", "--address", "x\ny"], "cannot be an argument of ssh");
     check(&["--host", "a", "--user", "{{ nothing }}"], "nothing");
 }
 

@@ -156,7 +156,7 @@ fn inventories() {
        :                                     ^^^|^^
        :                                        `-- here
        `----
-      help: `default(…)` stands in for it
+      help: use `default(…)` for a missing value
     "#);
     insta::assert_snapshot!(with("on \"here\" {\n"), @r#"
       x a `{` is never closed
@@ -176,7 +176,7 @@ fn inventories() {
        :         ^^^^^^^^^^|^^^^^^^^^^
        :                   `-- outside
        `----
-      help: keep what an inventory needs in the project's folder
+      help: keep the files of an inventory in the project's folder
     "#);
 }
 

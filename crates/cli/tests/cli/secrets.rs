@@ -134,7 +134,7 @@ fn without_the_key_nothing_is_touched_and_the_file_is_named() {
      2 | connection "local" root="sandbox"
      3 | secrets "secrets/production.age"
        :         ^^^^^^^^^^^^|^^^^^^^^^^^
-       :                     `-- its values are not checked
+       :                     `-- Converge does not check its values
      4 | host "here"
        `----
       help: `converge secrets keygen` makes one; --identity and CONVERGE_IDENTITY
@@ -177,7 +177,7 @@ fn an_editor_sees_the_text_and_leaves_nothing_behind() {
     assert!(world.read("seen").ends_with("/production.kdl"));
     let before = world.read("secrets/production.age");
     insta::assert_snapshot!(edit("echo \"a canary'\" >> \"$1\"").err, @r"
-    line 4 of it is not KDL 2.0
+    its line 4 is not KDL 2.0
     error: the edited text is not valid, so nothing was changed
     ");
     insta::assert_snapshot!(edit("echo 'a \"b\"' >> \"$1\"; exit 3").err, @"error: the editor ended with exit status: 3, so nothing was changed");

@@ -71,7 +71,7 @@ pub(crate) fn arrange<'a>(mut parts: Parts<'a>, diagnostics: &mut Diagnostics) -
         diagnostics.push(
             Diagnostic::error(Code::Limit, message)
                 .label(parts.data.membership.hosts[parts.host].at, "of this host")
-                .help("keep long texts in `content`, which is sent apart from the catalog"),
+                .help("keep long strings in `content`: it is sent separately from the catalog"),
         );
         return None;
     }

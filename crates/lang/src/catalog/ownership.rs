@@ -89,8 +89,8 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
     let kind = &parts.data.library.kinds[second.declared.kind].schema.name;
     let report = calls(report, &[&second.declared, &first.declared]);
     report.help(match same(first, second) {
-        true => "it stands twice in one body; keep one of them".to_owned(),
-        false => format!("no block overrides another: make what differs a variable; if both are meant, give one an `id`: `{kind} … id=\"other\"`"),
+        true => "one body declares it twice; keep one of them".to_owned(),
+        false => format!("no resource overrides another: use a variable for the value that differs; to keep both, give one an `id`: `{kind} … id=\"other\"`"),
     })
 }
 
@@ -141,6 +141,8 @@ fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
         Diagnostic::error(Code::Claim, format!("{} and {} both own {key}", shown(first), shown(second)))
             .label(second.declared.at, "one owner")
             .label(first.declared.at, "the other")
-            .help("one thing has one owner; `line`, `block` and `ini` share a file that sets no content");
+            .help(
+                "only one resource can own it; `line`, `block` and `ini` share a file that sets no content",
+            );
     calls(report, &[&second.declared, &first.declared])
 }

@@ -147,8 +147,8 @@ impl<'a> References<'a> {
         if ready.is_empty() {
             let report = Diagnostic::error(Code::Notify, format!("`{}` cannot be notified", named.text));
             let help = match whole {
-                true => "no service in it; name a resource of it by its full address",
-                false => "a service can, and a command with `only-notified=#true`",
+                true => "the module has no service; name a resource in it by its full address",
+                false => "notify a service, or a command with `only-notified=#true`",
             };
             diagnostics.push(report.label(named.at, "named here").help(help));
         }

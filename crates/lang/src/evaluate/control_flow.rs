@@ -147,7 +147,7 @@ fn iterations(walked: &Loop, evaluator: &Evaluator) -> Result<Vec<Iteration>, Di
             format!("the loops of one host take more than {ALL_TURNS} turns"),
         )
         .label(written.at, "with this one")
-        .help("loops inside each other multiply: walk a list that holds only what is meant"));
+        .help("the turns of nested loops multiply: loop over a shorter list"));
     }
     let count = items.len();
     Ok(items
@@ -169,9 +169,9 @@ fn list_of(value: &Value, written: &Written) -> String {
     match text.filter(|_| is_name) {
         Some(text) => {
             let items: Vec<_> = text.split(',').map(|item| format!("{:?}", item.trim())).collect();
-            format!("nothing is split at commas: write `{name} {}`", items.join(" "))
+            format!("a comma does not separate values: write `{name} {}`", items.join(" "))
         }
-        None => "a list of one is written `x { - \"a\" }`".to_owned(),
+        None => "write a list of one item as `x { - \"a\" }`".to_owned(),
     }
 }
 
@@ -188,12 +188,12 @@ fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec
         (Raw::Map(map), 2) => of_map(map, marks).map_err(|ScopeError(report)| *report),
         (Raw::Map(_), _) => wrong("a map with one name", "write two names: `for \"key\" \"value\" in=\"…\"`"),
         (Raw::List(_), _) => wrong("a list with two names", "write one name"),
-        (Raw::Null, _) => wrong("null", "a list that may be missing: `in=\"x | default([])\"`"),
+        (Raw::Null, _) => wrong("null", "if the list may be missing, write `in=\"x | default([])\"`"),
         (Raw::Scalar(_), _) => wrong("a scalar", &list_of(value, written)),
         // Hosts, groups and ranges create their items on demand.
         (Raw::Other(other), 1) => match other.try_iter() {
             Ok(items) => Ok(items.map(|item| vec![found(item, marks.clone())]).take(TURNS + 1).collect()),
-            Err(_) => wrong("this", "a list is wanted"),
+            Err(_) => wrong("this", "expected a list"),
         },
         (Raw::Other(_), _) => wrong("this with two names", "write one name"),
     }

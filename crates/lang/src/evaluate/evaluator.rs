@@ -113,7 +113,9 @@ impl Evaluator {
     /// facts are known.
     pub(crate) fn name(&self, written: &Written) -> Result<Name, Diagnostic> {
         let Literal::Text(text) = &written.literal else {
-            return Err(Diagnostic::error(Code::Form, "a name is a text").label(written.at, "is none"));
+            return Err(
+                Diagnostic::error(Code::Form, "a name must be a string").label(written.at, "not a string")
+            );
         };
         if !is_template(text) {
             return Ok(Name { text: text.clone(), given: GivenAt::default() });
@@ -154,8 +156,8 @@ impl Evaluator {
             .map_err(|error| unreadable(name, &error, written.at))?;
         let text = std::str::from_utf8(&bytes).map_err(|_| {
             Diagnostic::error(Code::Utf8, format!("`{name}` is not UTF-8 text"))
-                .label(written.at, "used as a text")
-                .help("only as the content of a file may it hold any bytes")
+                .label(written.at, "used as a string")
+                .help("only the content of a `file` may be other than UTF-8 text")
         })?;
         Ok(plain(Value::from(text)))
     }
@@ -165,7 +167,7 @@ impl Evaluator {
         join("", name).filter(|path| !path.is_empty()).ok_or_else(|| {
             Diagnostic::error(Code::Path, "the path leads out of `files`")
                 .label(at, "outside")
-                .help("`(file)` and `(template)` name what is in `files` and `templates` of the project, or of their module")
+                .help("`(file)` and `(template)` read from `files` and `templates` of the project, or of their module")
         })
     }
 
@@ -174,7 +176,7 @@ impl Evaluator {
         let outside = || {
             Diagnostic::error(Code::Path, "the path leads out of the project")
                 .label(at, "outside")
-                .help("what hosts get stands in the project's folder")
+                .help("keep the files for hosts in the project's folder")
         };
         let path = join("", path).filter(|path| !path.is_empty()).ok_or_else(outside)?;
         let sources = self.session.sources();
@@ -200,9 +202,11 @@ impl Evaluator {
     fn env(&self, name: &str, written: &Written) -> Result<Evaluated, Diagnostic> {
         match self.session.sources().env(name) {
             Some(value) => Ok(plain(Value::from(value))),
-            None => Err(Diagnostic::error(Code::Env, format!("the environment has no `{name}`"))
-                .label(written.at, "not set")
-                .help(format!("set it for the command: `{name}=… converge …`"))),
+            None => {
+                Err(Diagnostic::error(Code::Env, format!("the environment variable `{name}` is not set"))
+                    .label(written.at, "not set")
+                    .help(format!("set it for the command: `{name}=… converge …`")))
+            }
         }
     }
 

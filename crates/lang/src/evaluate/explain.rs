@@ -55,7 +55,7 @@ pub(crate) fn explain(data: &Arc<Data>, host: &HostName, variable: &str) -> Resu
         let report = Diagnostic::error(Code::Undefined, format!("`{host}` has no variable `{variable}`"));
         let names = || names.iter().map(String::as_str);
         let help = did_you_mean(path[0], names()).or_else(|| there_are(names()));
-        return Err(one(report.help("it has none").maybe_help(help)));
+        return Err(one(report.help("it has no variables").maybe_help(help)));
     }
     let definitions = definitions(data, id, variable, &path);
     Ok(Explanation { variable: variable.to_owned(), value: value(data, id, &path)?, definitions })

@@ -115,7 +115,7 @@ impl HostScope {
             Some(facts) => Ok(Found { value: known_facts(&facts), marks: Marks::default() }),
             None => Err(ScopeError(Box::new(Diagnostic::error(
                 Code::Facts,
-                format!("there are no facts of `{name}` yet: it was never part of a run"),
+                format!("there are no facts of `{name}` yet: no run has included it"),
             )))),
         }
     }

@@ -65,7 +65,7 @@ impl Reader<'_> {
                 if let Some(entry) = entry(entries, "root").filter(|_| root.is_some()) {
                     let report =
                         Diagnostic::error(Code::Connection, "`root=` belongs to `connection \"local\"`");
-                    self.diagnostics.push(report.label(entry.at, "of a connection over ssh"));
+                    self.diagnostics.push(report.label(entry.at, "this connection uses ssh"));
                 }
                 Transport::Ssh
             }
@@ -103,8 +103,8 @@ impl Reader<'_> {
     fn cron(&mut self, line: String, at: Span) -> Option<String> {
         let known = line.len() <= CRON_LIMIT && croner::Cron::from_str(&line).is_ok();
         if !known {
-            let report = Diagnostic::error(Code::Drift, format!("`{line}` is no line of cron"));
-            let help = "minute, hour, day of the month, month, day of the week: `0 3 * * sat`";
+            let report = Diagnostic::error(Code::Drift, format!("`{line}` is not a cron schedule"));
+            let help = "write minute, hour, day of the month, month and day of the week: `0 3 * * sat`";
             self.diagnostics.push(report.label(at, "here").help(help));
         }
         known.then_some(line)
@@ -139,7 +139,7 @@ impl Reader<'_> {
         let percent = text.strip_suffix('%').and_then(|percent| percent.parse().ok());
         let share = percent.filter(|percent| *percent <= 100).map(Share::Percent);
         if share.is_none() {
-            let report = Diagnostic::error(Code::Type, format!("`{text}` is no share of the hosts"));
+            let report = Diagnostic::error(Code::Type, format!("`{text}` is not a share of the hosts"));
             self.diagnostics.push(report.label(at, "here").help("write it as `20%`"));
         }
         share
@@ -169,7 +169,7 @@ impl Reader<'_> {
             return None;
         }
         if value.marks.tainted {
-            self.diagnostics.push(secret_here(written.at, "how a host is reached"));
+            self.diagnostics.push(secret_here(written.at, "a connection"));
             return None;
         }
         let input = match types::Input::of(written) {
@@ -202,8 +202,8 @@ impl Reader<'_> {
             && !text.starts_with('-')
             && !text.chars().any(|c| c.is_whitespace() || c.is_control());
         if !fits {
-            let report = Diagnostic::error(Code::Connection, "this cannot be given to ssh");
-            self.diagnostics.push(report.label(at, "empty, with blanks, or with a `-` in front"));
+            let report = Diagnostic::error(Code::Connection, "this cannot be an argument of ssh");
+            self.diagnostics.push(report.label(at, "must not be empty, contain blanks or begin with `-`"));
         }
         fits
     }

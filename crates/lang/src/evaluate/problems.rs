@@ -9,7 +9,7 @@ pub(crate) fn unreadable(name: &str, error: &SourceError, at: Span) -> Diagnosti
         Diagnostic::error(Code::Read, format!("failed to read `{name}`: {error}")).label(at, "named here");
     match error {
         SourceError::TooLarge { .. } => {
-            report.help("as a text a file has at most 64 KiB; as the content of a file any size")
+            report.help("a file used as a string has at most 64 KiB; the content of a `file` has any size")
         }
         _ => report,
     }
@@ -30,5 +30,5 @@ pub(crate) fn from_facts(at: Span) -> Diagnostic {
 /// Returns the same error without a span. The caller that fills in the text adds the span.
 pub(crate) fn no_facts() -> Diagnostic {
     Diagnostic::error(Code::Facts, "this cannot depend on facts")
-        .help("what is read on the controller, and how a host is reached, is decided before it speaks")
+        .help("the controller reads files and connects before it knows the facts of the host")
 }

@@ -153,7 +153,7 @@ impl<'a> Binder<'a> {
             _ if first.maybe || maybe => first.held = Bound::Unknown,
             _ => {
                 let report = Diagnostic::given_twice(&param.name, at, first.at);
-                self.diagnostics.push(report.help("it has one value; keep one of them"));
+                self.diagnostics.push(report.help("it takes one value; keep one of them"));
             }
         }
         first
@@ -335,7 +335,7 @@ impl<'a> Binder<'a> {
             return;
         }
         let Raw::Map(map) = template::raw(&value.value) else {
-            let report = Diagnostic::error(Code::Type, "`with` takes a map").label(written.at, "is none");
+            let report = Diagnostic::error(Code::Type, "`with` must be a map").label(written.at, "not a map");
             return self.diagnostics.push(report.help("write `with=(expr)\"u\"`"));
         };
         let entries = self.diagnostics.told(map.entries().map_err(|error| *error.0));

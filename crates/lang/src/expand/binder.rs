@@ -84,13 +84,13 @@ impl<'a> Binder<'a> {
                 let (what, help) = match template::raw(value) {
                     Raw::Null => return None,
                     Raw::List(_) => {
-                        ("a list", "`join` makes one text of it; a parameter with one value takes one item")
+                        ("a list", "this parameter takes one value; `join` makes one string of a list")
                     }
-                    Raw::Map(_) => ("a map", "write the key that is meant: `app.workers`"),
-                    _ => ("no plain value", "write the part that is meant: `host.name`"),
+                    Raw::Map(_) => ("a map", "name one of its keys: `app.workers`"),
+                    _ => ("an object", "name a part of it: `host.name`"),
                 };
                 self.diagnostics.push(
-                    Diagnostic::error(Code::Type, format!("this is {what}, where one value is wanted"))
+                    Diagnostic::error(Code::Type, format!("expected one value, found {what}"))
                         .label(at, what)
                         .help(help)
                         .given(marks.given.spans()),

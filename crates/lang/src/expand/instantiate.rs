@@ -211,9 +211,9 @@ fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Di
         }
         Err(_) => Err(Diagnostic::error(
             Code::Type,
-            format!("`assert` is true or false, this is a {}", value.kind()),
+            format!("`assert` must be true or false, found a {}", value.kind()),
         )
-        .label(demand.at, "no boolean")),
+        .label(demand.at, "not a boolean")),
     }
 }
 

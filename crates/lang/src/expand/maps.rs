@@ -222,7 +222,7 @@ impl Binder<'_> {
         match shape {
             Shape::Flat => Some(Shape::Flat),
             Shape::Nested(0) => {
-                let message = format!("lists and maps are more than {} deep in each other", Tree::DEPTH);
+                let message = format!("lists and maps are nested more than {} levels deep", Tree::DEPTH);
                 self.diagnostics.push(Diagnostic::error(Code::Limit, message).label(at, "here"));
                 None
             }

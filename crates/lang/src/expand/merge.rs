@@ -101,7 +101,7 @@ fn differ(
         Diagnostic::error(Code::Merge, format!("two places of one module give `{name}` different values"))
             .label(other, "one")
             .label(one, "the other")
-            .help("no block overrides another: make it a variable, and let groups or hosts differ in it"),
+            .help("no body overrides another: use a variable that groups or hosts set"),
     );
 }
 
@@ -139,7 +139,7 @@ fn meet(schema: &Schema, known: &mut Row, row: Row, diagnostics: &mut Diagnostic
             )
             .label(row.given.at, "one")
             .label(known.given.at, "the other")
-            .help("it is one rule, and half of one beside half of the other would be a third: write it whole, in one place"),
+            .help("halves of one rule are not merged: write the whole rule in one place"),
         );
     }
 }

@@ -105,7 +105,7 @@ impl Blocks {
             let at = block.after.first().map_or(block.at, |after| after.at);
             report = report.label(at, format!("`{}` waits", block.name()));
         }
-        let help = "let one of them go without `after`, or use a pattern that leaves hosts out";
+        let help = "remove one `after`, or exclude hosts from its pattern";
         diagnostics.push(report.help(help));
     }
 }

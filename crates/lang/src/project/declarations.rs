@@ -149,7 +149,7 @@ impl Reader<'_> {
                     Some(path) => inventory = Some((path, node.args[0].at)),
                     None => self.outside(node.args[0].at),
                 },
-                ("project" | "inventory", None) => self.wants(&node, "a text"),
+                ("project" | "inventory", None) => self.wants(&node, "a string"),
                 _ => self.unknown(&node, &["project", "inventory"]),
             }
         }
@@ -170,8 +170,9 @@ impl Reader<'_> {
             Ok(EntryKind::File) => match self.mark(&mark) {
                 Some((inventory, at)) => self.include(&inventory, Some(at)),
                 None if is_mark => {
-                    let report = Diagnostic::error(Code::Inventory, format!("`{mark}` names no inventory"))
-                        .help("write `inventory \"inventories/production.kdl\"`");
+                    let report =
+                        Diagnostic::error(Code::Inventory, format!("`{mark}` does not name an inventory"))
+                            .help("write `inventory \"inventories/production.kdl\"`");
                     self.diagnostics.push(report);
                 }
                 None => self.include(&path, None),
@@ -471,10 +472,12 @@ impl Reader<'_> {
                 "members" if child.args.is_empty() => self.wants(&child, "names or patterns"),
                 "members" => self.declarations.groups[group].members.push(child.args),
                 "hosts" | "groups" => {
-                    let report =
-                        Diagnostic::error(Code::Unknown, format!("there is no node `{}`", child.name))
-                            .label(child.at, "in a group")
-                            .help("write `members \"web1\" \"lb*\"` for what is defined elsewhere");
+                    let report = Diagnostic::error(
+                        Code::Unknown,
+                        format!("there is no node `{}`", child.name),
+                    )
+                    .label(child.at, "in a group")
+                    .help("write `members \"web1\" \"lb*\"` for hosts and groups that are defined elsewhere");
                     self.diagnostics.push(report);
                 }
                 _ => self.unknown(&child, &["host", "group", "vars", "connection", "drift", "members"]),
@@ -545,35 +548,35 @@ impl Reader<'_> {
         self.diagnostics.push(
             Diagnostic::error(Code::Path, "the path leads out of the project")
                 .label(at, "outside")
-                .help("keep what an inventory needs in the project's folder"),
+                .help("keep the files of an inventory in the project's folder"),
         );
     }
 
     fn not_filled_in(&mut self, at: Span, node: &str) {
         self.diagnostics.push(
-            Diagnostic::error(Code::Template, format!("`{node}` is not filled in"))
+            Diagnostic::error(Code::Template, format!("`{node}` cannot contain a template"))
                 .label(at, "holds a template")
-                .help("write the path out; environments are inventory files of their own"),
+                .help("write the full path; for each environment, write a separate inventory file"),
         );
     }
 
     fn wants(&mut self, node: &Node, what: &str) {
         self.diagnostics.push(
-            Diagnostic::error(Code::Form, format!("`{}` wants {what}", node.name)).label(node.at, "here"),
+            Diagnostic::error(Code::Form, format!("`{}` needs {what}", node.name)).label(node.at, "here"),
         );
     }
 
     fn too_many(&mut self, node: &Node, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error(Code::Form, format!("`{}` has an argument too many", node.name))
+            Diagnostic::error(Code::Form, format!("`{}` has one argument too many", node.name))
                 .label(at, "this one"),
         );
     }
 
     fn unknown(&mut self, node: &Node, known: &[&str]) {
         let resources = match known.contains(&"on") {
-            true => format!("a resource stands in an `on`: `on \"*\" {{ {} … }}`", node.name),
-            false => "resources stand in an `on`".to_owned(),
+            true => format!("a resource must be in an `on`: `on \"*\" {{ {} … }}`", node.name),
+            false => "write resources in an `on`".to_owned(),
         };
         let setting = foreign_terms::connection(&node.name).filter(|_| known.contains(&"connection"));
         // At top level the word may be a kind: `user "ada"`.
@@ -604,7 +607,7 @@ impl Reader<'_> {
             Diagnostic::error(Code::Unknown, format!("`{}` has no property `{key}`", node.name))
                 .label(at, "unknown")
                 .help(match known {
-                    [] => "it has none".to_owned(),
+                    [] => "it has no properties".to_owned(),
                     [only] => format!("there is only `{only}`"),
                     known => format!("there are {}", known.join(", ")),
                 })

@@ -132,9 +132,9 @@ fn texts(patterns: &[Written], diagnostics: &mut Diagnostics) -> Option<Vec<Arc<
             // The mistake was already reported.
             _ if pattern.literal == Literal::Broken => {}
             _ => diagnostics.push(
-                Diagnostic::error(Code::Pattern, "names and patterns of hosts are plain text")
-                    .label(pattern.at, "is not")
-                    .help("what differs between hosts is a variable; where things go is written out"),
+                Diagnostic::error(Code::Pattern, "names and patterns of hosts must be plain strings")
+                    .label(pattern.at, "not a plain string")
+                    .help("use a variable for a value that differs between hosts; write host names in full"),
             ),
         }
     }
@@ -304,10 +304,10 @@ fn one_address(
         && !crate::template::is_template(text)
     {
         diagnostics.push(
-            Diagnostic::error(Code::Range, format!("{} hosts have one address", spread.len()))
+            Diagnostic::error(Code::Range, format!("{} hosts have the same address", spread.len()))
                 .label(address.at, "one")
                 .label(name.at, "several")
-                .help("let the address walk along: `address=\"10.0.0.[11..30]\"`"),
+                .help("give the address a range too: `address=\"10.0.0.[11..30]\"`"),
         );
         return None;
     }

@@ -131,7 +131,7 @@ impl Reader<'_> {
                 ("summary", Some(text)) => module.summary = text,
                 ("version", Some(text)) => module.version = Some(text),
                 ("requires", Some(text)) => self.requires(&text, property.value.at),
-                (key, _) => self.report(property.value.at, format!("`module` has no text `{key}`")),
+                (key, _) => self.report(property.value.at, format!("`module` does not accept this `{key}`")),
             }
         }
     }
@@ -188,7 +188,7 @@ impl Reader<'_> {
 
     fn child(&mut self, node: &Node, schema: &mut Schema) {
         let Some(name) = node.args.first().and_then(Written::plain_text) else {
-            return self.report(node.at, "`child` wants a name".to_owned());
+            return self.report(node.at, "`child` needs a name".to_owned());
         };
         let mut child = Schema { name: name.to_string(), keyed: true, ..Schema::default() };
         for property in &node.props {
@@ -196,12 +196,12 @@ impl Reader<'_> {
                 ("key", Literal::Bool(keyed)) => child.keyed = *keyed,
                 ("join", Literal::Bool(join)) => child.apart = !*join,
                 ("doc", Literal::Text(text)) => child.doc = text.to_string(),
-                (key, _) => self.report(property.value.at, format!("`child` does not know this `{key}`")),
+                (key, _) => self.report(property.value.at, format!("`child` does not accept this `{key}`")),
             }
         }
         self.params(node.body(), &mut child, false);
         if schema.names().contains(&child.name.as_str()) || matches!(&*child.name, "for" | "when" | "with") {
-            return self.report(node.at, format!("`{}` is not free for a child", child.name));
+            return self.report(node.at, format!("`{}` cannot be the name of a child", child.name));
         }
         schema.declared.push((child.name.clone(), node.args[0].at));
         schema.children.push(child);
@@ -209,7 +209,7 @@ impl Reader<'_> {
 
     fn assert(&mut self, node: &Node, schema: &mut Schema) {
         let [expression, message] = &node.args[..] else {
-            return self.report(node.at, "`assert` wants an expression and a text".to_owned());
+            return self.report(node.at, "`assert` needs an expression and a string".to_owned());
         };
         match (&expression.literal, message.plain_text()) {
             (Literal::Text(text), Some(message))
@@ -221,18 +221,18 @@ impl Reader<'_> {
                     at: expression.at,
                 });
             }
-            _ => self.report(expression.at, "`assert` wants an expression and a text".to_owned()),
+            _ => self.report(expression.at, "`assert` needs an expression and a string".to_owned()),
         }
     }
 
     fn param(&mut self, node: &Node, top: bool) -> Option<Param> {
         let Some(name) = node.args.first().and_then(Written::plain_text) else {
-            self.report(node.at, format!("`{}` wants a name", node.name));
+            self.report(node.at, format!("`{}` needs a name", node.name));
             return None;
         };
         let reserved = matches!(&**name, "for" | "with" | "when") || top && COMMON.contains(&&**name);
         if reserved {
-            self.report(node.args[0].at, format!("`{name}` is not free for a parameter"));
+            self.report(node.args[0].at, format!("`{name}` cannot be the name of a parameter"));
             return None;
         }
         let text = |key: &str| node.prop(key).and_then(|property| property.value.plain_text().cloned());
@@ -252,12 +252,13 @@ impl Reader<'_> {
         let at = of.or(node.prop("type")).map_or(node.at, |property| property.value.at);
         let of = of.and_then(|property| property.value.plain_text());
         let report = match of {
-            Some(of) if name == "map" => Diagnostic::error(
-                Code::Module,
-                format!("there is no map of `{of}`"),
-            )
-            .label(at, "unknown")
-            .help("without `of` a map keeps all that nests in it; `of=\"any\"` is one of values and lists"),
+            Some(of) if name == "map" => {
+                Diagnostic::error(Code::Module, format!("there is no map of `{of}`"))
+                    .label(at, "unknown")
+                    .help(
+                        "a map without `of` may be nested; with `of=\"any\"` it takes only values and lists",
+                    )
+            }
             of => {
                 let name = of.map_or(name, |of| of);
                 let names = Type::ALL.iter().map(Type::name).chain(["list"]);
@@ -279,7 +280,9 @@ impl Reader<'_> {
                 ("required", Literal::Bool(required)) => param.required = *required,
                 ("one-of", Literal::Text(text)) => param.one_of.push(text.to_string()),
                 ("default", _) => self.default(std::slice::from_ref(&property.value), param),
-                (key, _) => self.report(property.value.at, format!("a parameter does not know this `{key}`")),
+                (key, _) => {
+                    self.report(property.value.at, format!("a parameter does not accept this `{key}`"))
+                }
             }
         }
         for child in node.body() {

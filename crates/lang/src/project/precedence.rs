@@ -144,7 +144,7 @@ impl Merger<'_> {
         self.diagnostics.push(
             Diagnostic::error(
                 Code::Precedence,
-                format!("two definitions of `{}` differ and neither is nearer", one.key),
+                format!("two definitions of `{}` differ, and neither overrides the other", one.key),
             )
             .label(one.at, "one")
             .label(other.at, "the other")
@@ -219,7 +219,7 @@ fn shape_of(
                 )
                 .label(entry.at, shape.name())
                 .label(*at, first.name())
-                .help("a variable keeps its shape; a list of one is `x { - \"a\" }`"),
+                .help("use one shape for all definitions; a list of one item is `x { - \"a\" }`"),
             ),
             Some(_) => {}
             None => {

@@ -29,7 +29,7 @@ pub(crate) fn read(
                     Diagnostic::error(Code::Rollout, format!("`{name}` is in two rollouts"))
                         .label(node.at, "one")
                         .label(first, "the other")
-                        .help("a rollout governs all that happens to a host in a run; let one pattern leave it out"),
+                        .help("a host can be in only one rollout; exclude it from one pattern"),
                 );
                 break;
             }
@@ -88,9 +88,9 @@ fn gate(node: &Node, moment: Moment, rollout: &mut Rollout, diagnostics: &mut Di
                 rollout.every = duration(&property.value, diagnostics).unwrap_or(EVERY);
             }
             _ => diagnostics.push(
-                Diagnostic::error(Code::Form, format!("`{}` has no such `{}`", node.name, property.key))
+                Diagnostic::error(Code::Form, format!("`{}` does not accept this `{}`", node.name, property.key))
                     .label(property.at, "here")
-                    .help("`health` takes `retries=10`, from 0 to 100, and `every=\"2s\"`; the others take nothing"),
+                    .help("`health` takes `retries=10`, from 0 to 100, and `every=\"2s\"`; the other bodies take no properties"),
             ),
         }
     }
@@ -150,6 +150,8 @@ fn share(value: &Written, diagnostics: &mut Diagnostics) -> Option<Share> {
 }
 
 fn wrong<T>(value: &Written, what: &str, diagnostics: &mut Diagnostics) -> Option<T> {
-    diagnostics.push(Diagnostic::error(Code::Type, format!("this is {what}")).label(value.at, "is none"));
+    diagnostics.push(
+        Diagnostic::error(Code::Type, format!("expected {what}, found `{value}`")).label(value.at, "here"),
+    );
     None
 }

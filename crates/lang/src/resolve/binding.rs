@@ -99,7 +99,7 @@ impl Resolver<'_> {
         } else if of.schema.child(key).is_some() {
             self.text(value);
             self.refuse(
-                Diagnostic::error(Code::Form, format!("`{key}` is written as a child"))
+                Diagnostic::error(Code::Form, format!("`{key}` must be written as a child"))
                     .label(value.at, "a property")
                     .help(format!("write `{} {{ {key} {} }}`", of.node.name, value)),
             );
@@ -125,7 +125,7 @@ impl Resolver<'_> {
     fn option(&mut self, option: OptionName, values: &[Written], at: Span) -> Option<Member> {
         let values: Vec<Written> = values.iter().map(|value| self.text(value)).collect();
         if option.is_single() && values.len() != 1 {
-            self.refuse_form(format!("`{}` has one value", option.name()), at, "here");
+            self.refuse_form(format!("`{}` takes one value", option.name()), at, "here");
             return None;
         }
         let sound = |this: &mut Self, value: Written| match this.option_value(option, &value) {
@@ -170,7 +170,7 @@ impl Resolver<'_> {
             match seen.iter().find(|(known, _)| known == id) {
                 Some((_, first)) => {
                     let report = Diagnostic::given_twice(&param.name, argument.at, *first);
-                    self.refuse(report.help("it has one value; keep one of them"));
+                    self.refuse(report.help("it takes one value; keep one of them"));
                 }
                 None => seen.push((*id, argument.at)),
             }
@@ -246,7 +246,7 @@ impl Resolver<'_> {
         let (help, meant) = match of_property {
             Some(property) => {
                 let key = &property.key;
-                (format!("`{key}` takes several only as a child: `{key} \"a\" \"b\"`"), None)
+                (format!("`{key}` takes several values only as a child: `{key} \"a\" \"b\"`"), None)
             }
             None => match named(of.schema, arg) {
                 Some(help) => (help, None),
@@ -254,7 +254,7 @@ impl Resolver<'_> {
             },
         };
         self.refuse(
-            Diagnostic::error(Code::Form, format!("`{}` has an argument too many", node.name))
+            Diagnostic::error(Code::Form, format!("`{}` has one argument too many", node.name))
                 .label(arg.at, "this one")
                 .help(help),
         );
@@ -279,7 +279,7 @@ fn meant(schema: &Schema, node: &Node, arg: &Written) -> (String, Option<ParamId
         }
         _ => {
             let one_each =
-                || format!("write one `{}` each; parameters have names: `key=\"value\"`", node.name);
+                || format!("write one `{}` for each; parameters have names: `key=\"value\"`", node.name);
             (foreign_terms::several(&node.name).map_or_else(one_each, str::to_owned), None)
         }
     }
@@ -288,7 +288,7 @@ fn meant(schema: &Schema, node: &Node, arg: &Written) -> (String, Option<ParamId
 /// Returns help for a parameter name that is written as an argument: `file "/x" content "y"`.
 fn named(schema: &Schema, arg: &Written) -> Option<String> {
     let Literal::Text(name) = &arg.literal else { return None };
-    schema.param(name).map(|_| format!("a parameter is written `{name}=…`, or as a child `{name} …`"))
+    schema.param(name).map(|_| format!("write the parameter as `{name}=…`, or as a child `{name} …`"))
 }
 
 /// Whether a shell runs the commands of `node`, as far as the text shows.

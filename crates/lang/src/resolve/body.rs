@@ -74,9 +74,9 @@ impl<'a> Resolver<'a> {
         });
         binding.is_broken |= !refused.is_empty();
         for (option, at) in refused {
-            let message = format!("a module has no `{}`", option.name());
+            let message = format!("a module cannot have `{}`", option.name());
             let report = Diagnostic::error(Code::Form, message);
-            self.diagnostics.push(report.label(at, "here").help("it belongs to a single resource"));
+            self.diagnostics.push(report.label(at, "here").help("set it on a single resource"));
         }
         binding
     }

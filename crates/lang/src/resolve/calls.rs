@@ -54,7 +54,8 @@ impl Walk<'_> {
     }
 
     fn too_deep(&mut self) {
-        let report = Diagnostic::error(Code::Limit, format!("modules call each other over {DEPTH} deep"));
+        let report =
+            Diagnostic::error(Code::Limit, format!("modules call each other more than {DEPTH} levels deep"));
         let last = self.open.last().map(|(_, at)| *at);
         self.diagnostics.push(last.into_iter().fold(report, |report, at| report.label(at, "called here")));
     }

@@ -114,7 +114,8 @@ impl Resolver<'_> {
 
     fn test(&mut self, written: Option<&Written>, at: Span) -> Test {
         let Some(written) = written else {
-            let report = Diagnostic::error(Code::Form, "`when` wants a condition").label(at, "without one");
+            let report =
+                Diagnostic::error(Code::Form, "`when` needs a condition").label(at, "without a condition");
             self.refuse(report);
             return Test::Known(false);
         };
@@ -125,7 +126,7 @@ impl Resolver<'_> {
                 self.expression(written, "when").map_or(Test::Known(false), Test::Expression)
             }
             _ => {
-                self.refuse(no_boolean("no condition", written.at));
+                self.refuse(no_boolean("another value", written.at));
                 Test::Known(false)
             }
         }
@@ -134,7 +135,7 @@ impl Resolver<'_> {
     fn walked(&mut self, node: &Node) -> Option<Loop> {
         let names = self.names(node)?;
         let Some(written) = node.prop("in").map(|property| &property.value) else {
-            self.refuse(form(node, "`for` wants a list: `for \"x\" in=\"colours\"`"));
+            self.refuse(form(node, "`for` needs a list: `for \"x\" in=\"colours\"`"));
             return None;
         };
         if let Some(other) = node.props.iter().find(|property| &*property.key != "in") {
@@ -147,7 +148,7 @@ impl Resolver<'_> {
                 Some(Loop { names, list: self.expression(written, "in")? })
             }
             _ => {
-                self.refuse(form(node, "`in` wants an expression"));
+                self.refuse(form(node, "`in` must be an expression"));
                 None
             }
         }
@@ -158,20 +159,22 @@ impl Resolver<'_> {
         for arg in &node.args {
             match arg.plain_text() {
                 Some(name) if is_taken(name) => {
-                    let report =
-                        Diagnostic::error(Code::Reserved, format!("`{name}` is not free for a loop"));
-                    self.refuse(report.label(arg.at, "means something else in expressions"));
+                    let report = Diagnostic::error(
+                        Code::Reserved,
+                        format!("`{name}` cannot be the name of a loop variable"),
+                    );
+                    self.refuse(report.label(arg.at, "reserved in expressions"));
                     return None;
                 }
                 Some(name) => names.push(fold(name).into()),
                 None => {
-                    self.refuse(form(node, "the names of a loop are plain texts"));
+                    self.refuse(form(node, "the names of a loop must be plain strings"));
                     return None;
                 }
             }
         }
         if !matches!(names.len(), 1 | 2) {
-            self.refuse(form(node, "`for` wants one name, or two to walk a map"));
+            self.refuse(form(node, "`for` needs one name, or two names for a map"));
             return None;
         }
         Some(names)

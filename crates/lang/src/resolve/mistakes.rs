@@ -7,28 +7,28 @@ use crate::source::diagnostic::{Code, Diagnostic, Span};
 
 /// Returns the error for a value in place of a condition; `what` describes it.
 pub(crate) fn no_boolean(what: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Type, format!("a condition is true or false, this is {what}"))
-        .label(at, "no boolean")
+    Diagnostic::error(Code::Type, format!("a condition must be true or false, found {what}"))
+        .label(at, "not a boolean")
         .help("compare it: `x == 'y'`, `x | length > 0`, `x is not none`")
 }
 
 /// Returns the error for a value in place of a map.
 pub(crate) fn no_map(at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Type, "this is no map")
-        .label(at, "a map is wanted")
+    Diagnostic::error(Code::Type, "this must be a map")
+        .label(at, "not a map")
         .help("write its keys in braces, or `(expr)` with a variable that is a map")
 }
 
 /// Returns the error for a tag with a comma. Probably several tags were meant.
 pub(crate) fn comma_in_tag(tag: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Tag, format!("`{tag}` is one tag with a comma in it"))
-        .label(at, "not split")
+    Diagnostic::error(Code::Tag, format!("`{tag}` is one tag that contains a comma"))
+        .label(at, "a comma does not separate tags")
         .help("write several as a child: `tags \"a\" \"b\"`")
 }
 
 /// Returns the error for a name that is not a text.
 pub(crate) fn no_name(what: &str, at: Span) -> Diagnostic {
-    Diagnostic::error(Code::Type, format!("{what} is a text")).label(at, "is none")
+    Diagnostic::error(Code::Type, format!("{what} must be a string")).label(at, "not a string")
 }
 
 /// Returns the error for nested values below `key` of a flat map.
@@ -36,15 +36,15 @@ pub(crate) fn nested(of: &Param, key: &str, at: Span) -> Diagnostic {
     let (message, help) = match (&of.ty, key) {
         (Type::Map, "-") => (
             format!("an item of a list in `{}` has keys of its own", of.name),
-            "an item is one value: `- \"…\"`".to_owned(),
+            "an item must be one value: `- \"…\"`".to_owned(),
         ),
         (Type::Map, key) => (
-            format!("`{key}` holds keys of its own, and `{}` holds values and lists only", of.name),
-            format!("write the keys of `{key}` beside it, or the text that they become"),
+            format!("`{key}` has keys of its own, but `{}` takes only values and lists", of.name),
+            format!("write the keys of `{key}` beside it, or the string that they become"),
         ),
         _ => (
             format!("an item of `{}` has keys of its own", of.name),
-            format!("an item is one value: `{} \"…\" \"…\"`", of.name),
+            format!("an item must be one value: `{} \"…\" \"…\"`", of.name),
         ),
     };
     Diagnostic::error(Code::Type, message).label(at, "nested").help(help)

@@ -65,8 +65,8 @@ impl Resolver<'_> {
                 self.texts_beside(node);
                 self.refuse(
                     Diagnostic::error(Code::Empty, format!("`{}` has no value", param.name))
-                        .label(node.at, "nothing is written after it")
-                        .help(format!("write `{} #true` if that is meant", param.name)),
+                        .label(node.at, "needs a value")
+                        .help(format!("write `{} #true` if you mean that", param.name)),
                 );
                 Form::Values(vec![Term::Open(broken(node.at))])
             }
@@ -90,7 +90,7 @@ impl Resolver<'_> {
         let [written] = values else {
             let at = values.get(1).map_or(of.node.at, |value| value.at);
             values.iter().for_each(|value| drop(self.text(value)));
-            self.refuse_form(format!("`{}` has one value", param.name), at, "this is one too many");
+            self.refuse_form(format!("`{}` takes one value", param.name), at, "one value too many");
             return Term::Open(broken(at));
         };
         // The content of a project file is read when a host requests it.
@@ -110,7 +110,9 @@ impl Resolver<'_> {
             _ => {
                 let at = values.get(1).map_or(at, |value| value.at);
                 values.iter().for_each(|value| drop(self.text(value)));
-                self.refuse(Diagnostic::error(Code::Type, "a map has keys").label(at, "a value without key"));
+                self.refuse(
+                    Diagnostic::error(Code::Type, "a map must have keys").label(at, "a value without key"),
+                );
                 Term::Open(broken(at))
             }
         }
@@ -155,13 +157,16 @@ impl Resolver<'_> {
             _ => (signs.iter().map(|sign| format!("`{sign}`")).collect::<Vec<_>>().join(", "), "are words"),
         };
         let way = match schema.param("shell") {
-            Some(_) => "write `shell=#true`, or quote what is meant as it stands",
-            None => "write `sh -c '…'`, or quote what is meant as it stands",
+            Some(_) => "write `shell=#true`, or quote the words that the program must get",
+            None => "write `sh -c '…'`, or quote the words that the program must get",
         };
         self.diagnostics.push(
-            Diagnostic::warning(Code::Shell, format!("{found} {are} for `{program}`: no shell reads this"))
-                .label(written.at, "in this command")
-                .help(way),
+            Diagnostic::warning(
+                Code::Shell,
+                format!("{found} {are} for `{program}`: no shell runs this command"),
+            )
+            .label(written.at, "in this command")
+            .help(way),
         );
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
     Diagnostic::error(Code::Unknown, format!("`{}` has no parameter `{key}`", schema.name))
         .label(at, "unknown")
         .help(if names.is_empty() {
-            "it has none".to_owned()
+            "it has no parameters".to_owned()
         } else {
             format!("there are {}", names.join(", "))
         })
@@ -55,5 +55,5 @@ pub(crate) fn values_only(name: &str, node: &Node) -> Diagnostic {
         }
         None => Diagnostic::error(Code::Form, format!("`{name}` has no children")).label(node.at, "here"),
     };
-    report.help(format!("it is a value, and stands alone: `{name} \"…\"`"))
+    report.help(format!("it is a single value: write `{name} \"…\"`"))
 }

@@ -87,10 +87,10 @@ impl FromStr for Window {
             None => ([true; 7], text.trim()),
         };
         let (from, to) =
-            times.split_once('-').ok_or_else(|| WindowError(format!("`{times}` is no span of time")))?;
+            times.split_once('-').ok_or_else(|| WindowError(format!("`{times}` is not a span of time")))?;
         let (from, to) = (minutes(from)?, minutes(to)?);
         if from == to || from == MINUTES {
-            return Err(WindowError(format!("`{times}` begins where it ends")));
+            return Err(WindowError(format!("`{times}` begins and ends at the same time")));
         }
         Ok(Self { days, from, to })
     }
@@ -99,7 +99,7 @@ impl FromStr for Window {
 fn days(text: &str) -> Result<[bool; 7], WindowError> {
     let day = |name: &str| {
         let found = DAYS.iter().position(|day| *day == name.trim().to_ascii_lowercase());
-        found.ok_or_else(|| WindowError(format!("`{name}` is no day of the week")))
+        found.ok_or_else(|| WindowError(format!("`{name}` is not a day of the week")))
     };
     let mut days = [false; 7];
     for part in text.split(',') {
@@ -116,7 +116,7 @@ fn minutes(text: &str) -> Result<u16, WindowError> {
     let parsed = text.split_once(':').and_then(|(hours, minutes)| Some((number(hours)?, number(minutes)?)));
     match parsed {
         Some((hours, minutes)) if minutes < 60 && hours * 60 + minutes <= MINUTES => Ok(hours * 60 + minutes),
-        _ => Err(WindowError(format!("`{text}` is no time of the day"))),
+        _ => Err(WindowError(format!("`{text}` is not a time of the day"))),
     }
 }
 
@@ -152,12 +152,12 @@ mod tests {
         check("Sat, Sun 00:00-24:00", "sat,sun 00:00-24:00");
         check("sat-mon 01:00-02:00", "mon,sat,sun 01:00-02:00");
         check("mon,wed-thu 01:00-02:00", "mon,wed,thu 01:00-02:00");
-        check("sometimes", "`sometimes` is no span of time");
-        check("2:00-4:00", "`2:00` is no time of the day");
-        check("02:00-24:01", "`24:01` is no time of the day");
-        check("02:60-04:00", "`02:60` is no time of the day");
-        check("02:00-02:00", "`02:00-02:00` begins where it ends");
-        check("24:00-02:00", "`24:00-02:00` begins where it ends");
-        check("someday 02:00-03:00", "`someday` is no day of the week");
+        check("sometimes", "`sometimes` is not a span of time");
+        check("2:00-4:00", "`2:00` is not a time of the day");
+        check("02:00-24:01", "`24:01` is not a time of the day");
+        check("02:60-04:00", "`02:60` is not a time of the day");
+        check("02:00-02:00", "`02:00-02:00` begins and ends at the same time");
+        check("24:00-02:00", "`24:00-02:00` begins and ends at the same time");
+        check("someday 02:00-03:00", "`someday` is not a day of the week");
     }
 }

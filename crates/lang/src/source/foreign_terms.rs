@@ -46,7 +46,8 @@ pub(crate) fn value(value: &str, allowed: &[String]) -> Option<String> {
 
 /// Returns how to write several resources of a kind together.
 pub(crate) fn several(kind: &str) -> Option<&'static str> {
-    (kind == "package").then_some("write one `package` each, or `packages { install \"nginx\" \"curl\" }`")
+    (kind == "package")
+        .then_some("write one `package` for each, or `packages { install \"nginx\" \"curl\" }`")
 }
 
 /// Returns how to write a connection setting that was written at a host.
@@ -68,9 +69,7 @@ pub(crate) fn connection(key: &str) -> Option<&'static str> {
 pub(crate) fn name(name: &str) -> Option<String> {
     help(NAMES, name).or_else(|| {
         let fact = name.strip_prefix("ansible_")?;
-        Some(format!(
-            "what a host says of itself is in `facts`, perhaps `facts.{fact}`; `converge facts` prints it"
-        ))
+        Some(format!("data of the host is in `facts`, perhaps `facts.{fact}`; `converge facts` prints it"))
     })
 }
 
@@ -131,10 +130,13 @@ const KINDS: Words = &[
         &["ufw", "iptables", "nftables", "firewalld"],
         "the packet filter is the module `firewall`: `firewall { allow \"ssh\" }`",
     ),
-    (&["authorized_key", "ssh_key"], "keys are `authorized-key`, or of the module `users`"),
+    (&["authorized_key", "ssh_key"], "an ssh key is `authorized-key`, or `ssh-key` of the module `users`"),
     (&["apt_key", "apt_repository", "yum_repository"], "a repository is `apt-repository`, with its key"),
     (&["sudoers"], "a rule of sudo is `sudo-rule`"),
-    (&["set_fact", "include_vars"], "variables stand in `vars { … }`, at the top, in a group or at a host"),
+    (
+        &["set_fact", "include_vars"],
+        "write variables in `vars { … }`, at the top level, in a group or in a host",
+    ),
     (
         &["debug", "assert", "fail"],
         "`converge explain HOST VARIABLE` shows a value; `assert` stands in a module's `params`",
@@ -142,7 +144,7 @@ const KINDS: Words = &[
     (&["else", "elif"], "there is no `else`: write a second `when` with the opposite condition"),
     (
         &["reboot"],
-        "no resource reboots a host: a run could not tell how it ended; reboot it by hand, or by a timer",
+        "no resource reboots a host, because a run could not report the result; reboot by hand or by a timer",
     ),
     (
         &["wait_for", "pause", "sleep"],
@@ -158,28 +160,25 @@ const KINDS: Words = &[
     ),
     (
         &["docker_container", "docker", "container", "docker_compose", "podman"],
-        "a container is run by a `systemd-unit`, and a `service` keeps it running",
+        "run a container by a `systemd-unit`; a `service` keeps it running",
     ),
     (
         &["postgresql_db", "postgresql_user", "mysql_db", "mysql_user", "database"],
-        "the database is asked by a `command`: `command \"createdb shop\" user=\"postgres\" unless=\"psql -lqt | grep -qw shop\"`",
+        "use a `command` for the database: `command \"createdb shop\" user=\"postgres\" unless=\"psql -lqt | grep -qw shop\"`",
     ),
     (&["crontab"], "a job is `cron \"name\" { … }`; the environment of a job is its `env`"),
-    (
-        &["include"],
-        "files are included at the top, beside `host` and `on`; in a body, what belongs together is a module",
-    ),
+    (&["include"], "write `include` at the top level, beside `host` and `on`; in a body, use a module"),
     (
         &["stat", "find", "setup", "gather_facts"],
-        "what a host says of itself is in `facts`; `converge facts` prints it",
+        "data of the host is in `facts`; `converge facts` prints it",
     ),
     (
         &["include_tasks", "import_tasks", "include_role", "import_role", "role", "roles", "tasks"],
-        "what belongs together is a module, called by its name; files are read by `include` at the top",
+        "call a module by its name; read files with `include` at the top level",
     ),
     (
         &["handlers", "handler"],
-        "nothing is to be declared: `notify=\"service[nginx]\"` restarts a service, a `command` with `only-notified=#true` is any other handler",
+        "a handler needs no declaration: `notify=\"service[nginx]\"` restarts a service; for others, write a `command` with `only-notified=#true`",
     ),
 ];
 
@@ -190,7 +189,7 @@ const BLOCKS: Words = &[
     ),
     (
         &["node", "play", "class"],
-        "write `on \"web1\" { … }` for what hosts must be; what belongs together is a module",
+        "write `on \"web1\" { … }` for the resources of a host; call a module by its name",
     ),
     (&["children"], "a group holds groups: `group \"eu\" { group \"web\" { host \"web1\" } }`"),
 ];
@@ -206,18 +205,21 @@ const PARAMETERS: Words = &[
     (&["environment"], "write `env { NAME \"value\" }`"),
     (
         &["refreshonly", "onchanges"],
-        "write `only-notified=#true` at a `command`, and `notify` where the cause is",
+        "write `only-notified=#true` at a `command`, and `notify` at the resource that changes",
     ),
     (&["chdir"], "write `cwd=\"/…\"`"),
     (
         &["loop", "with_items", "with_dict", "with_list"],
-        "a loop stands around: `for \"x\" in=\"list\" { … }`",
+        "write a loop around the resource: `for \"x\" in=\"list\" { … }`",
     ),
     (
         &["register"],
         "resources have no outputs: a `command` says with `creates`, `unless` or `only-if` whether it is needed",
     ),
-    (&["ignore_errors", "failed_when"], "`may-fail=#true` lets the rest go on"),
+    (
+        &["ignore_errors", "failed_when"],
+        "with `may-fail=#true`, the other resources continue after a failure",
+    ),
     (&["changed_when"], "a `command` says with `creates`, `unless` or `only-if` whether it is needed"),
     (
         &["become", "become_user", "sudo"],
@@ -246,44 +248,41 @@ const NAMES: Words = &[
         "the host's name is `host.name` here, `facts.hostname` on the host",
     ),
     (&["ansible_host"], "the host's address is `host.address`"),
-    (&["ansible_facts", "grains"], "what a host says of itself is `facts`; `converge facts` prints it"),
+    (&["ansible_facts", "grains"], "data of the host is in `facts`; `converge facts` prints it"),
     (&["ansible_os_family"], "write `facts.os.family`"),
     (&["ansible_distribution"], "write `facts.os.id`"),
     (&["ansible_default_ipv4", "ansible_all_ipv4_addresses"], "write `facts.addresses`, a list"),
     (&["hostvars"], "variables of another host are `hosts.NAME.vars`"),
     (&["group_names"], "the host's groups are `host.groups`"),
-    (
-        &["lookup"],
-        "what comes from elsewhere has an annotation: `(file)\"x\"`, `(env)\"X\"`, `(secret)\"x\"`",
-    ),
+    (&["lookup"], "write an annotation: `(file)\"x\"`, `(env)\"X\"`, `(secret)\"x\"`"),
 ];
 
 const FILTERS: Words = &[
     (
         &["regex_replace", "regex_search", "regex_findall", "regex_escape"],
-        "there are no regular expressions: `replace(\"a\", \"b\")` and `split(\",\")` take texts",
+        "there are no regular expressions: `replace(\"a\", \"b\")` and `split(\",\")` take strings",
     ),
     (&["to_json", "to_nice_json", "to_yaml", "to_nice_yaml"], "`tojson` writes JSON, which is YAML too"),
     (
         &["from_json", "from_yaml", "from_yaml_all"],
-        "write the data in `vars { … }`; what a host knows is in its `facts`",
+        "write the data in `vars { … }`; data of the host is in `facts`",
     ),
     (
         &["b64encode", "b64decode", "hash", "md5", "sha1", "checksum"],
-        "there is none: `(digest)\"FILE\"` is the digest of a file of the project, `crypt` hashes a password",
+        "there is no such filter: `(digest)\"FILE\"` is the digest of a file of the project, `crypt` hashes a password",
     ),
     (&["password_hash"], "write `crypt`, or `crypt(\"NAME\")` with the name of the user"),
     (&["basename"], "write `(x | split(\"/\")) | last`"),
     (&["dirname"], "write `(x | split(\"/\"))[:-1] | join(\"/\")`"),
-    (&["combine"], "maps of two levels of `vars` are merged by themselves; `dict(a, key=value)` adds keys"),
+    (&["combine"], "Converge merges maps of two levels of `vars`; `dict(a, key=value)` adds keys"),
     (&["ternary"], "write `a if condition else b`"),
-    (&["mandatory"], "leave it out: what is undefined is an error anyway"),
+    (&["mandatory"], "remove it: an undefined variable is always an error"),
     (&["flatten"], "`chain` joins lists: `a | chain(b) | list`"),
     (&["union", "intersect", "difference"], "write `a | chain(b) | unique`, or `reject(\"in\", b)`"),
     (&["dict2items"], "write `items`, or `for \"key\" \"value\" in=\"map\" { … }`"),
-    (&["shuffle", "random"], "every run must compute the same: write the value out"),
-    (&["ipaddr", "ipv4", "ipv6", "ipwrap"], "write the address out, or a variable of its own"),
-    (&["comment", "wordwrap", "center", "truncate"], "write the text as it should stand"),
+    (&["shuffle", "random"], "every run must give the same result: write a fixed value"),
+    (&["ipaddr", "ipv4", "ipv6", "ipwrap"], "write a fixed address, or a variable"),
+    (&["comment", "wordwrap", "center", "truncate"], "write the result as a string"),
     (&["strip"], "write `trim`"),
 ];
 

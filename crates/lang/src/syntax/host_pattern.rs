@@ -138,7 +138,7 @@ impl Argument {
             terms[0].negated = false;
         }
         if !negated && terms.iter().all(|term| term.negated) {
-            let help = "say what they are taken from: `* & !a & !b`, or give them as arguments of their own";
+            let help = "name the hosts to exclude from: `* & !a & !b`, or write each as a separate argument";
             return Err(fault(index, format!("`{text}` has only `!` terms"), Some(help.to_owned())));
         }
         Ok(Self { negated, terms, written: text.trim().to_owned() })
@@ -373,7 +373,7 @@ mod tests {
             ),
         );
         check(&["web[2..4]"], 0, "no host and no group is called `web4`", Some("did you mean `web`?"));
-        check(&["web[4..2]"], 0, "`4..2` falls", Some("write `[2..4]`"));
+        check(&["web[4..2]"], 0, "`4..2` counts down", Some("write `[2..4]`"));
         check(&["web,db"], 0, "a comma in `web,db`", Some("write `\"web\" \"db\"`"));
         check(&["web db"], 0, "a blank in `web db`", Some("both: `web & db`; either: `\"web\" \"db\"`"));
         check(&["web & "], 0, "a name is missing in the pattern", None);
@@ -382,7 +382,7 @@ mod tests {
             &["!a & !b"],
             0,
             "`!a & !b` has only `!` terms",
-            Some("say what they are taken from: `* & !a & !b`, or give them as arguments of their own"),
+            Some("name the hosts to exclude from: `* & !a & !b`, or write each as a separate argument"),
         );
         check(&[], 0, "a pattern is missing", Some("`\"*\"` is every host"));
     }

@@ -79,7 +79,7 @@ impl Parsed {
     fn within_limit(&self, span: Range<usize>) -> Result<(), RangeError> {
         match self.count() {
             0..=LIMIT => Ok(()),
-            count => Err(error(span, format!("this is {count} names, of {LIMIT} allowed"), None)),
+            count => Err(error(span, format!("this is {count} names; the maximum is {LIMIT}"), None)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Parsed {
         if other.brackets.len() != 1 && other.brackets.len() != self.brackets.len() {
             let message =
                 format!("{} brackets, but the name has {}", other.brackets.len(), self.brackets.len());
-            return Err(error(whole, message, Some("use one that walks along, or as many".to_owned())));
+            return Err(error(whole, message, Some("use one bracket, or as many as in the name".to_owned())));
         }
         let pairs = self.brackets.iter().zip(&other.brackets);
         let uneven = |(a, b): &(&Bracket, &Bracket)| a.values.len() != b.values.len();
@@ -157,7 +157,11 @@ fn values(inside: &str, offset: usize) -> Result<Vec<String>, RangeError> {
 fn item(part: &str, span: Range<usize>) -> Result<String, RangeError> {
     let trimmed = part.trim();
     if trimmed.is_empty() {
-        return Err(error(span, "nothing stands here", Some("write `[1..9]` or `[a,b]`".to_owned())));
+        return Err(error(
+            span,
+            "expected a number, a name or a range",
+            Some("write `[1..9]` or `[a,b]`".to_owned()),
+        ));
     }
     if trimmed.chars().any(|c| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
         let help = match trimmed.contains(':') {
@@ -218,11 +222,11 @@ fn bounds(part: &str, span: &Range<usize>) -> Result<Bounds, RangeError> {
         return Err(error(span.clone(), "more than 20 digits", None));
     }
     if bounds.step == 0 {
-        return Err(error(span.clone(), "a step of 0 leads nowhere", None));
+        return Err(error(span.clone(), "the step must be at least 1", None));
     }
     if bounds.first > bounds.last {
         let help = format!("write `[{last}..{first}]`");
-        return Err(error(span.clone(), format!("`{part}` falls"), Some(help)));
+        return Err(error(span.clone(), format!("`{part}` counts down"), Some(help)));
     }
     Ok(bounds)
 }
@@ -265,22 +269,22 @@ mod tests {
             let error = expand(text).expect_err(text);
             assert_eq!((&text[error.span.clone()], error.message.as_str()), (at, message), "{text}");
         };
-        check("web[9..1]", "9..1", "`9..1` falls");
+        check("web[9..1]", "9..1", "`9..1` counts down");
         check("web[1-9]", "1-9", "`1-9` is not a range");
         check("web[1..x]", "1..x", "`x` is not a whole number");
         check("web[a..c]", "a..c", "`a` is not a whole number");
         check("web[+1..3]", "+1..3", "`+1` is not a whole number");
         check("web[..3]", "..3", "`` is not a whole number");
         check("web[1..2..3..4]", "1..2..3..4", "`1..2..3..4` has too many bounds");
-        check("web[1..9..0]", "1..9..0", "a step of 0 leads nowhere");
-        check("web[]", "", "nothing stands here");
-        check("web[a,]", "", "nothing stands here");
+        check("web[1..9..0]", "1..9..0", "the step must be at least 1");
+        check("web[]", "", "expected a number, a name or a range");
+        check("web[a,]", "", "expected a number, a name or a range");
         check("web[1..3", "[1..3", "`[` without a `]`");
         check("web1]", "]", "`]` without a `[` before it");
         check("web[[1..3]]", "[", "`[` inside a bracket");
         check("[2001:db8::1]", "2001:db8::1", "`2001:db8::1` is not a range");
         check("n[1..10001]", "1..10001", "over 10000 names");
-        check("n[1..101][1..100]", "[1..100]", "this is 10100 names, of 10000 allowed");
+        check("n[1..101][1..100]", "[1..100]", "this is 10100 names; the maximum is 10000");
         check("n[1..18446744073709551615]", "1..18446744073709551615", "over 10000 names");
         check(
             "n[1..18446744073709551616]",

@@ -174,10 +174,12 @@ impl Reader<'_> {
     fn node(&mut self, node: &KdlNode) -> Node {
         let at = self.span(node.name().span());
         if let Some(annotation) = node.ty() {
-            let report =
-                Diagnostic::error(Code::Annotation, "an annotation stands on a value, not on a node")
-                    .label(self.span(annotation.span()), "not here")
-                    .help(format!("write `{} ({})\"…\"`", node.name().value(), annotation.value()));
+            let report = Diagnostic::error(
+                Code::Annotation,
+                "an annotation must stand before a value, not before a node",
+            )
+            .label(self.span(annotation.span()), "not here")
+            .help(format!("write `{} ({})\"…\"`", node.name().value(), annotation.value()));
             self.diagnostics.push(report);
         }
         self.bare_word(node.name().value(), node.name().repr(), at);
@@ -253,9 +255,10 @@ impl Reader<'_> {
             return None;
         };
         if !matches!(literal, Literal::Text(_)) {
-            let report = Diagnostic::error(Code::Annotation, format!("`({name})` stands before a text"))
-                .label(at, "not a text")
-                .help(format!("write `({name})\"…\"`"));
+            let report =
+                Diagnostic::error(Code::Annotation, format!("`({name})` must stand before a string"))
+                    .label(at, "not a string")
+                    .help(format!("write `({name})\"…\"`"));
             self.diagnostics.push(report);
             return None;
         }
@@ -267,7 +270,7 @@ impl Reader<'_> {
             self.diagnostics.push(
                 Diagnostic::error(Code::Number, "the number is too large")
                     .label(at, "outside -2^63 … 2^63-1")
-                    .help("quote it, if it is meant as text"),
+                    .help("quote it if it is a string"),
             );
             return Literal::Broken;
         };
@@ -282,9 +285,9 @@ impl Reader<'_> {
     fn float(&mut self, number: f64, repr: &str, at: Span) -> Literal {
         if !number.is_finite() {
             self.diagnostics.push(
-                Diagnostic::error(Code::Number, "the number is too large, or none at all")
+                Diagnostic::error(Code::Number, "the number is too large, or not a number")
                     .label(at, "not finite")
-                    .help("quote it, if it is meant as text"),
+                    .help("quote it if it is a string"),
             );
             return Literal::Broken;
         }
@@ -300,8 +303,8 @@ impl Reader<'_> {
     fn prints_otherwise(&mut self, repr: &str, printed: &str, at: Span) {
         self.diagnostics.push(
             Diagnostic::error(Code::Number, format!("`{repr}` is the number {printed}"))
-                .label(at, "prints otherwise than written")
-                .help(format!("quote it to keep it as it stands: `\"{repr}\"`; a mode may also be `0o644`")),
+                .label(at, "prints differently")
+                .help(format!("quote it to keep it as written: `\"{repr}\"`; a mode may also be `0o644`")),
         );
     }
 

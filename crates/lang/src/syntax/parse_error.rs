@@ -114,17 +114,17 @@ fn message(problem: &KdlDiagnostic, found: &str) -> String {
 /// Returns help for habits of other languages: lists in brackets, commas. Also for invisible control characters.
 fn habit(found: &str) -> Option<String> {
     if found.chars().any(char::is_control) {
-        return Some("a character that cannot be seen stands here: delete it".to_owned());
+        return Some("delete the invisible character here".to_owned());
     }
     let list = found.starts_with('[') || found.ends_with(']');
     let plain = found.trim_matches(['[', ']', ',', '"']);
     match plain {
-        _ if list => Some("several values stand beside each other: `users \"ada\" \"bob\"`".to_owned()),
+        _ if list => Some("write several values beside each other: `users \"ada\" \"bob\"`".to_owned()),
         _ if !found.ends_with(',') || plain.is_empty() => None,
         _ if plain.parse::<f64>().is_ok() => {
-            Some(format!("values stand beside each other without commas: `{plain}`"))
+            Some(format!("write values beside each other without commas: `{plain}`"))
         }
-        _ => Some(format!("values stand beside each other without commas: `\"{plain}\"`")),
+        _ => Some(format!("write values beside each other without commas: `\"{plain}\"`")),
     }
 }
 
@@ -138,10 +138,10 @@ fn bracketed(before: &str, list: &str) -> Option<String> {
     let key = key.filter(|key| key.starts_with(char::is_alphabetic));
     Some(match key {
         Some(key) if before.ends_with('=') => {
-            format!("several values are written as a child, beside each other: `{key} {values}`")
+            format!("write several values as a child, beside each other: `{key} {values}`")
         }
-        Some(key) => format!("several values stand beside each other: `{key} {values}`"),
-        None => format!("several values stand beside each other: `{values}`"),
+        Some(key) => format!("write several values beside each other: `{key} {values}`"),
+        None => format!("write several values beside each other: `{values}`"),
     })
 }
 
@@ -175,9 +175,9 @@ fn hint(found: &str) -> Option<String> {
     }
     match found {
         "true" | "false" | "null" => Some(format!("write `#{found}`")),
-        _ if found.starts_with("r\"") => Some("a text kept as it stands is written `#\"…\"#`".to_owned()),
+        _ if found.starts_with("r\"") => Some("write a raw string as `#\"…\"#`".to_owned()),
         _ if found.starts_with('=') => Some(
-            "a property is `key=value`, without blanks; a condition is one text: `when \"facts.os.family == 'debian'\"`"
+            "a property is `key=value`, without blanks; a condition is one string: `when \"facts.os.family == 'debian'\"`"
                 .to_owned(),
         ),
         _ => None,

@@ -37,7 +37,7 @@ pub(crate) struct GuardError {
 /// Refuses text that would take the parser too long or too deep.
 pub(crate) fn check(text: &str) -> Result<(), GuardError> {
     if text.len() > SIZE {
-        let message = format!("a file may have {SIZE} bytes at most, this one has {}", text.len());
+        let message = format!("a file may have at most {SIZE} bytes; this one has {}", text.len());
         return Err(GuardError { start: 0, len: 0, message });
     }
     let mut guard = Guard {
@@ -78,7 +78,7 @@ pub(crate) fn v1_hint(text: &str, offset: usize) -> Option<String> {
     match value {
         "true" | "false" | "null" | "inf" | "-inf" | "nan" => Some(format!("write `#{value}`")),
         _ if value.starts_with("r\"") || value.starts_with("r#") => {
-            Some("a raw string is written `#\"…\"#`, without the `r`".to_owned())
+            Some("write a raw string as `#\"…\"#`, without the `r`".to_owned())
         }
         _ if first == '\'' => Some(format!("use double quotes: `\"{}\"`", value.trim_matches('\''))),
         _ if first.is_ascii_digit()
@@ -187,7 +187,7 @@ impl Guard<'_> {
                     return Err(self.refuse(
                         start,
                         2,
-                        format!("comments may be nested {DEPTH} deep at most"),
+                        format!("comments may be nested at most {DEPTH} levels deep"),
                     ));
                 }
             }
@@ -206,7 +206,7 @@ impl Guard<'_> {
             return Err(self.refuse(start, 2, "one `/-` is enough".to_owned()));
         }
         if level.outer + level.pending > SLASHDASH {
-            let message = format!("`/-` may be nested {SLASHDASH} deep at most");
+            let message = format!("`/-` may be nested at most {SLASHDASH} levels deep");
             return Err(self.refuse(start, 2, message));
         }
         Ok(())
@@ -217,7 +217,7 @@ impl Guard<'_> {
         level.pending = 0;
         let outer = level.outer + usize::from(level.slashed);
         if self.levels.len() > DEPTH {
-            return Err(self.refuse(self.at, 1, format!("nodes may be nested {DEPTH} deep at most")));
+            return Err(self.refuse(self.at, 1, format!("nodes may be nested at most {DEPTH} levels deep")));
         }
         self.levels.push(Level { outer, ..Level::default() });
         self.last = Piece::Blank;
@@ -240,7 +240,7 @@ impl Guard<'_> {
         self.run = if self.last == Piece::Blank { 1 } else { self.run + 1 };
         self.last = piece;
         match self.run > RUN {
-            true => Err(self.refuse(self.at, 1, "too much stands together here without a blank".to_owned())),
+            true => Err(self.refuse(self.at, 1, "too many values without a blank between them".to_owned())),
             false => Ok(()),
         }
     }
@@ -302,10 +302,10 @@ impl Guard<'_> {
         let begins = !std::mem::replace(&mut level.in_node, true);
         self.nodes += usize::from(begins);
         if self.nodes > NODES {
-            return Err(self.refuse(start, 1, format!("a file may have {NODES} nodes at most")));
+            return Err(self.refuse(start, 1, format!("a file may have at most {NODES} nodes")));
         }
         if self.words > WORDS {
-            return Err(self.refuse(start, 1, format!("a file may have {WORDS} names and values at most")));
+            return Err(self.refuse(start, 1, format!("a file may have at most {WORDS} names and values")));
         }
         Ok(())
     }
@@ -413,8 +413,8 @@ mod tests {
             assert!(started.elapsed() < Duration::from_millis(500), "{name}: {:?}", started.elapsed());
             assert_eq!((error.start, error.message.as_str()), (at, message), "{name}");
         };
-        let dashes = "`/-` may be nested 2 deep at most";
-        let nested = "nodes may be nested 64 deep at most";
+        let dashes = "`/-` may be nested at most 2 levels deep";
+        let nested = "nodes may be nested at most 64 levels deep";
         check("slashdash in slashdash", &"a /-{".repeat(20), 12, dashes);
         check("slashdash nodes", &"/-a {\n".repeat(20), 12, dashes);
         check("slashdash in a row", &"/-".repeat(20), 2, "one `/-` is enough");
@@ -426,20 +426,20 @@ mod tests {
         check("after an open string", &format!("a \"\n{}", "{".repeat(100)), 68, nested);
         check("after an open raw string", &format!("a #\"\n{}", "{".repeat(100)), 69, nested);
         check("braces that close nothing", "a {}}", 4, "a `}` closes nothing");
-        let together = "too much stands together here without a blank";
+        let together = "too many values without a blank between them";
         check("marks", &"=".repeat(1000), RUN, together);
         check("strings", &"a\"".repeat(1000), 2 * RUN, together);
         check("types", &"(a) ".repeat(1000), 32, together);
-        check("comments", &"/*".repeat(10_000), 0, "comments may be nested 64 deep at most");
-        check("nodes", &"a\n".repeat(NODES + 1), 2 * NODES, "a file may have 50000 nodes at most");
+        check("comments", &"/*".repeat(10_000), 0, "comments may be nested at most 64 levels deep");
+        check("nodes", &"a\n".repeat(NODES + 1), 2 * NODES, "a file may have at most 50000 nodes");
         check(
             "values",
             &"a ".repeat(WORDS + 1),
             2 * WORDS,
-            "a file may have 150000 names and values at most",
+            "a file may have at most 150000 names and values",
         );
         let large = "a".repeat(SIZE + 1);
-        check("size", &large, 0, "a file may have 1048576 bytes at most, this one has 1048577");
+        check("size", &large, 0, "a file may have at most 1048576 bytes; this one has 1048577");
     }
 
     #[test]
@@ -464,7 +464,7 @@ mod tests {
         check("a 5m\n", "5m", Some("quote it: `\"5m\"`"));
         check("a 10.0.0.1", ".0.1", Some("quote it: `\"10.0.0.1\"`"));
         check("a /etc/motd;", "/etc", Some("quote it: `\"/etc/motd\"`"));
-        check("a r\"x\"", "r\"", Some("a raw string is written `#\"…\"#`, without the `r`"));
+        check("a r\"x\"", "r\"", Some("write a raw string as `#\"…\"#`, without the `r`"));
         check("a 'x'", "'x'", Some("use double quotes: `\"x\"`"));
         check("a word", "word", None);
         assert_eq!(v1_hint("", 10), None);

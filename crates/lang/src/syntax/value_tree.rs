@@ -111,9 +111,12 @@ pub(crate) fn variables(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Ent
     for entry in &entries {
         if is_taken(&entry.key) {
             diagnostics.push(
-                Diagnostic::error(Code::Reserved, format!("`{}` is not free for a variable", entry.key))
-                    .label(entry.at, "means something else in expressions")
-                    .help("choose another name; as a key of a map it is fine"),
+                Diagnostic::error(
+                    Code::Reserved,
+                    format!("`{}` cannot be the name of a variable", entry.key),
+                )
+                .label(entry.at, "reserved in expressions")
+                .help("choose another name; a key of a map may have this name"),
             );
         }
     }
@@ -132,7 +135,7 @@ fn entries(body: &[Node], diagnostics: &mut Diagnostics) -> Vec<Entry> {
     for node in body {
         if matches!(&*node.name, "for" | "when") && node.children.is_some() {
             diagnostics.push(
-                Diagnostic::error(Code::Misplaced, format!("`{}` cannot stand among variables", node.name))
+                Diagnostic::error(Code::Misplaced, format!("`{}` cannot be used in `vars`", node.name))
                     .label(node.at, "variables are evaluated where they are used")
                     .help("write an expression: `x (expr)\"a if facts.os.family == 'debian' else b\"`"),
             );
@@ -150,10 +153,13 @@ fn clashes(entries: &[Entry], diagnostics: &mut Diagnostics) {
     for entry in entries {
         match seen.insert(fold(&entry.key), entry) {
             Some(first) if first.key != entry.key => diagnostics.push(
-                Diagnostic::error(Code::Clash, format!("`{}` and `{}` are one name", first.key, entry.key))
-                    .label(entry.at, "the same in an expression")
-                    .label(first.at, "as this")
-                    .help("a dash reads as an underscore in expressions; keep one of them"),
+                Diagnostic::error(
+                    Code::Clash,
+                    format!("`{}` and `{}` are the same name", first.key, entry.key),
+                )
+                .label(entry.at, "the same in an expression")
+                .label(first.at, "as this")
+                .help("expressions read a dash as an underscore; keep one of them"),
             ),
             _ => {}
         }
@@ -197,7 +203,7 @@ pub(crate) fn tree(node: &Node, diagnostics: &mut Diagnostics) -> Option<Tree> {
 /// Returns the error for a key without a value.
 pub(crate) fn no_value(key: &str, at: Span) -> Diagnostic {
     Diagnostic::error(Code::Empty, format!("`{key}` has no value"))
-        .label(at, "nothing is written after it")
+        .label(at, "needs a value")
         .help("write a value; `#true`, an empty map `{ }`, an empty list `(expr)\"[]\"`")
 }
 

@@ -40,7 +40,7 @@ pub(super) fn check(text: &str, comments: bool) -> Result<(), TooMuch> {
         if elifs > ELIFS {
             return Err(TooMuch {
                 range: start..end,
-                message: format!("over {ELIFS} `elif` in one template"),
+                message: format!("more than {ELIFS} `elif` in one template"),
             });
         }
         if kind == '%' && statement.starts_with("raw") {
@@ -72,7 +72,7 @@ fn endless(text: &str, start: usize, kind: char) -> TemplateError {
     let (message, help) = match text[start..].contains(&close) {
         true => (
             format!("a quote after `{{{kind}` is never closed"),
-            format!("close it before the `{close}`; a quote in a text is written `\\'`"),
+            format!("close it before the `{close}`; write a quote in a string as `\\'`"),
         ),
         false => (format!("a `{{{kind}` is never closed"), format!("close it with `{close}`")),
     };
@@ -103,7 +103,7 @@ pub(super) fn expression(text: &str) -> Result<(), TooMuch> {
         if operators > OPERATORS {
             return Err(TooMuch {
                 range: 0..text.len(),
-                message: format!("over {OPERATORS} operators in one expression"),
+                message: format!("more than {OPERATORS} operators in one expression"),
             });
         }
     }

@@ -247,7 +247,7 @@ impl Source<'_> {
                 Ok(out.text())
             }
             Err(_) if out.over => Err(TemplateError {
-                message: format!("the text becomes longer than {limit} bytes"),
+                message: format!("the result is longer than {limit} bytes"),
                 ..TemplateError::default()
             }),
             Err(error) => Rendering { environment, source, key, context: &context, record: &record }
@@ -306,10 +306,9 @@ impl Scope for Nothing {
 fn nest() -> Result<(), TemplateError> {
     match recording::depth() {
         0..=NESTING => Ok(()),
-        _ => Err(TemplateError {
-            message: "too many variables that are made of each other".to_owned(),
-            ..TemplateError::default()
-        }),
+        _ => {
+            Err(TemplateError { message: "too many nested variables".to_owned(), ..TemplateError::default() })
+        }
     }
 }
 

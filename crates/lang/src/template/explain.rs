@@ -71,7 +71,7 @@ impl Rendering<'_> {
         let key =
             self.record.misses.last().map(|miss| miss.key.clone()).or_else(|| self.context.misses().pop());
         let message = key.as_ref().map(|key| format!("`{key}` is undefined"));
-        let instead = "`default(…)` stands in for it; a value with `if` needs an `else`";
+        let instead = "use `default(…)` for a missing value; a value with `if` needs an `else`";
         TemplateError {
             help: key.and_then(|key| self.meant(&key, "")).or_else(|| Some(instead.to_owned())),
             message: message.unwrap_or_else(|| Failure::Undefined.to_string()),
@@ -99,7 +99,7 @@ impl Rendering<'_> {
             ErrorKind::InvalidOperation => {
                 let help = self.text(error).and_then(|text| self.dashed(&text));
                 let joins = || detail.contains("+ operator") && detail.contains("string");
-                let help = help.or_else(|| joins().then(|| "`~` joins texts: `name ~ '-' ~ 1`".to_owned()));
+                let help = help.or_else(|| joins().then(|| "`~` joins strings: `name ~ '-' ~ 1`".to_owned()));
                 (detail, help)
             }
             ErrorKind::SyntaxError => {
@@ -125,7 +125,10 @@ impl Rendering<'_> {
             true => format!("`{text}` is undefined"),
             false => format!("something in `{text}` is undefined"),
         };
-        (message, self.meant(text, &after).or_else(|| Some("`default(…)` stands in for it".to_owned())))
+        (
+            message,
+            self.meant(text, &after).or_else(|| Some("use `default(…)` for a missing value".to_owned())),
+        )
     }
 
     /// Returns help with the name that was probably meant by `text`, which is undefined and is followed by `after`.

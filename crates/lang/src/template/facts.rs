@@ -71,7 +71,8 @@ fn own(name: &str, text: &str) -> Value {
         return refuse("is too large".to_owned());
     }
     match serde_json::from_str(text) {
-        Ok(json) => from_json(&json, 0).unwrap_or_else(|| refuse(format!("is nested over {OWN_DEPTH} deep"))),
+        Ok(json) => from_json(&json, 0)
+            .unwrap_or_else(|| refuse(format!("is nested more than {OWN_DEPTH} levels deep"))),
         Err(error) => refuse(format!("is not JSON: {error}")),
     }
 }

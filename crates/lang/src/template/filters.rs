@@ -76,19 +76,22 @@ fn format(out: &mut Output, _state: &mut State, value: &Value) -> Result<(), Err
         }
     };
     if filled(text) > WRITTEN {
-        return Err(Failure::definite(format!("the template fills in more than {WRITTEN} bytes"), None));
+        return Err(Failure::definite(
+            format!("the values of the template are larger than {WRITTEN} bytes"),
+            None,
+        ));
     }
     Ok(out.write_str(text)?)
 }
 
 /// Returns `value` as text: `true`, `4`. Null, lists and maps have no text.
 fn text(value: &Value) -> Result<String, Error> {
-    let refuse = |what: &str, help: &str| Err(Failure::error(format!("{what} does not become text"), help));
+    let refuse = |what: &str, help: &str| Err(Failure::error(format!("{what} cannot become a string"), help));
     match value.kind() {
         ValueKind::Bool => Ok(value.is_true().to_string()),
         ValueKind::Number | ValueKind::String => Ok(value.to_string()),
         ValueKind::Undefined => Err(Failure::Undefined.into()),
-        ValueKind::None => refuse("null", "`default(\"\", true)` stands in for it; `tojson` writes `null`"),
+        ValueKind::None => refuse("null", "use `default(\"\", true)` for null; `tojson` writes `null`"),
         _ if is_unknown(value) => Ok(value.to_string()),
         ValueKind::Map => refuse("a map", "name one of its keys, or use `tojson`, or `join` its values"),
         ValueKind::Seq | ValueKind::Iterable => refuse("a list", "use `join(\", \")`, or `tojson`"),
@@ -106,7 +109,7 @@ pub(super) fn join(
     let attribute = attribute.or(named.get::<Option<String>>("attribute")?);
     named.assert_all_used()?;
     if value.kind() == ValueKind::String && !is_unknown(value) {
-        return Err(Failure::error("a text has no items to join", "make it a list: `[\"a\", \"b\"]`"));
+        return Err(Failure::error("a string has no items to join", "make it a list: `[\"a\", \"b\"]`"));
     }
     let mut joined = String::new();
     for (index, item) in value.try_iter()?.enumerate() {
@@ -124,7 +127,7 @@ pub(super) fn join(
 pub(super) fn replace(value: &str, from: &str, to: &str) -> Result<String, Error> {
     let grown = value.matches(from).count().saturating_mul(to.len()).saturating_add(value.len());
     match grown > FILE {
-        true => Err(Failure::definite(format!("the text becomes longer than {} bytes", FILE), None)),
+        true => Err(Failure::definite(format!("the result is longer than {} bytes", FILE), None)),
         false => Ok(value.replace(from, to)),
     }
 }
@@ -154,7 +157,7 @@ pub(super) fn printf(state: &mut State, arguments: Rest<Value>) -> Result<Value,
 }
 
 fn too_wide(filter: &str) -> Error {
-    Failure::definite(format!("`{filter}` goes up to {WIDTH}"), None)
+    Failure::definite(format!("`{filter}` takes numbers up to {WIDTH}"), None)
 }
 
 /// Returns the password hash for a host: SHA-512 of crypt(3), `$6$SALT$HASH`. The salt is derived from the password and
@@ -165,8 +168,10 @@ pub(super) fn crypt(password: &Value, whose: Option<String>) -> Result<String, E
         return Err(Failure::error("an empty password has no hash", "give it a value"));
     }
     if password.len() > PASSWORD || wrote(HASHING) > WRITTEN {
-        let limits =
-            format!("a password has up to {PASSWORD} bytes, a template {} of them", WRITTEN / HASHING);
+        let limits = format!(
+            "a password has at most {PASSWORD} bytes, and a template at most {} passwords",
+            WRITTEN / HASHING
+        );
         return Err(Failure::definite(limits, None));
     }
     let seed = Sha256::digest(format!("{}\0{password}", whose.unwrap_or_default()));
@@ -190,12 +195,12 @@ pub(super) fn to_json(state: &mut State, value: &Value, rest: Rest<Value>) -> Re
 /// variable may be a host, whose variables contain that host again.
 fn walk(value: &Value, depth: usize, budget: &mut usize) -> Result<(), Error> {
     let Some(left) = budget.checked_sub(1) else {
-        return Err(Failure::definite("`tojson` of more than fits into a file", None));
+        return Err(Failure::definite("the result of `tojson` is too large for a file", None));
     };
     *budget = left;
     if depth > DEPTH {
-        let help = "name the part that is meant; a host among its own variables holds itself";
-        let message = format!("`tojson` of something nested over {} deep", DEPTH);
+        let help = "name one part of the value; the variables of a host may contain the host";
+        let message = format!("the value for `tojson` is nested more than {} levels deep", DEPTH);
         return Err(Failure::definite(message, Some(help.to_owned())));
     }
     match value.kind() {

@@ -13,7 +13,10 @@ use super::values::{Clash, List, Map, Raw, raw};
 /// Our own maps and lists stay as they are, and their entries are not read. The same applies to objects of the scope.
 pub(super) fn settle(value: Value, depth: usize) -> Option<Result<Value, Error>> {
     if depth > DEPTH {
-        return Some(Err(Failure::definite(format!("the result is nested over {DEPTH} deep"), None)));
+        return Some(Err(Failure::definite(
+            format!("the result is nested more than {DEPTH} levels deep"),
+            None,
+        )));
     }
     match value.kind() {
         ValueKind::Undefined => None,

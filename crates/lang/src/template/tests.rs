@@ -162,14 +162,14 @@ fn maps_fold_dashes_and_keep_their_spelling() {
 
 #[test]
 fn text_is_made_of_scalars_only() {
-    let null = "`default(\"\", true)` stands in for it; `tojson` writes `null`";
-    refuses("{{ nothing }}", "null does not become text", null);
-    refuses("{{ empty }}", "a list does not become text", "use `join(\", \")`, or `tojson`");
-    refuses("{{ [1] }}", "a list does not become text", "use `join(\", \")`, or `tojson`");
+    let null = "use `default(\"\", true)` for null; `tojson` writes `null`";
+    refuses("{{ nothing }}", "null cannot become a string", null);
+    refuses("{{ empty }}", "a list cannot become a string", "use `join(\", \")`, or `tojson`");
+    refuses("{{ [1] }}", "a list cannot become a string", "use `join(\", \")`, or `tojson`");
     let keys = "name one of its keys, or use `tojson`, or `join` its values";
-    refuses("{{ app }}", "a map does not become text", keys);
-    refuses("{{ [nothing] | join }}", "null does not become text", null);
-    refuses("{{ name | join(',') }}", "a text has no items to join", "make it a list: `[\"a\", \"b\"]`");
+    refuses("{{ app }}", "a map cannot become a string", keys);
+    refuses("{{ [nothing] | join }}", "null cannot become a string", null);
+    refuses("{{ name | join(',') }}", "a string has no items to join", "make it a list: `[\"a\", \"b\"]`");
     renders("{{ [1, yes, 'a'] | join(', ') }}", "1, true, a");
     renders("{{ users | join('-', attribute='name') }}", "ada-bob");
     renders("{{ app | tojson }}", r#"{"root": "/srv", "workers": 4, "max-size": 9}"#);
@@ -190,13 +190,13 @@ fn a_password_has_one_hash_for_one_use() {
     renders(&format!("{{{{ '{}' | crypt | length }}}}", "x".repeat(1024)), "106");
     refuses(
         &format!("{{{{ '{}' | crypt }}}}", "x".repeat(1025)),
-        "a password has up to 1024 bytes, a template 512 of them",
+        "a password has at most 1024 bytes, and a template at most 512 passwords",
         "",
     );
     refuses("{{ '' | crypt }}", "an empty password has no hash", "give it a value");
     refuses(
         "{{ app | crypt }}",
-        "a map does not become text",
+        "a map cannot become a string",
         "name one of its keys, or use `tojson`, or `join` its values",
     );
 }
@@ -209,11 +209,11 @@ fn tojson_of_lists_in_lists_has_a_limit() {
         )
     };
     renders(&nested(60), "123");
-    let help = "name the part that is meant; a host among its own variables holds itself";
-    refuses(&nested(70), "`tojson` of something nested over 64 deep", help);
+    let help = "name one part of the value; the variables of a host may contain the host";
+    refuses(&nested(70), "the value for `tojson` is nested more than 64 levels deep", help);
 }
 
-const INSTEAD: &str = "`default(…)` stands in for it; a value with `if` needs an `else`";
+const INSTEAD: &str = "use `default(…)` for a missing value; a value with `if` needs an `else`";
 
 #[test]
 fn undefined_is_an_error_everywhere() {
@@ -223,7 +223,7 @@ fn undefined_is_an_error_everywhere() {
     refuses("{{ [app.wrokers] | join }}", "`wrokers` is undefined", "did you mean `workers`?");
     refuses("{{ [zzz] | tojson }}", "`zzz` is undefined", INSTEAD);
     refuses("{{ 'a' if not yes }}", "something here is undefined", INSTEAD);
-    refuses("{% for x in zzz %}{% endfor %}", "`zzz` is undefined", "`default(…)` stands in for it");
+    refuses("{% for x in zzz %}{% endfor %}", "`zzz` is undefined", "use `default(…)` for a missing value");
     expression_refuses("app.wrokers", "`app.wrokers` is undefined", "did you mean `workers`?");
     expression_refuses("[1, app.wrokers]", "`[1, app.wrokers]` is undefined", "did you mean `workers`?");
     expression_refuses("{'a': {'b': [nmae]}}", "`{'a': {'b': [nmae]}}` is undefined", "did you mean `name`?");
@@ -371,7 +371,7 @@ fn facts_have_a_schema() {
     assert_eq!(known("facts.own.none is defined").unwrap(), plain(false));
     let not_json = known("facts.own.bad").unwrap_err().message;
     assert!(not_json.starts_with("the host's own fact `bad` is not JSON: "), "{not_json}");
-    assert!(known("facts.own.deep").unwrap_err().message.ends_with("is nested over 32 deep"));
+    assert!(known("facts.own.deep").unwrap_err().message.ends_with("is nested more than 32 levels deep"));
     assert!(known("facts.own.large").unwrap_err().message.ends_with("is too large"));
     assert_eq!(known("facts.own.just | length").unwrap(), plain(1));
     assert_eq!(known("facts.own.full | length").unwrap(), plain(LIMIT - 2));
@@ -436,10 +436,10 @@ fn templates_are_bounded() {
     let steps = "the template takes too many steps";
     let nested = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
     fails(nested, steps);
-    fails("{{ 'xxxxxxxxxx' * 1000000 }}", "the text becomes longer than 1048576 bytes");
+    fails("{{ 'xxxxxxxxxx' * 1000000 }}", "the result is longer than 1048576 bytes");
     fails(
         "{% for a in range(99999) %}0123456789abcdef{% endfor %}",
-        "the text becomes longer than 1048576 bytes",
+        "the result is longer than 1048576 bytes",
     );
     fails("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion limit exceeded");
     assert!(engine().text(&format!("{{{{ {} }}}}", "(".repeat(100_000)), &scope()).is_err());
@@ -477,7 +477,7 @@ fn variables_may_not_wait_for_each_other_without_end() {
         }
     }
     let error = engine().text("{{ a }}", &(Arc::new(Endless(engine())) as Arc<dyn Scope>)).unwrap_err();
-    assert_eq!(error.message, "too many variables that are made of each other");
+    assert_eq!(error.message, "too many nested variables");
 }
 
 #[test]

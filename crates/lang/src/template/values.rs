@@ -47,7 +47,7 @@ pub(crate) struct List {
 
 /// The error for two keys that fold to one name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` and `{1}` are one key, because `-` reads as `_` in an expression")]
+#[error("`{0}` and `{1}` are the same key: expressions read `-` as `_`")]
 pub(crate) struct Clash(pub(crate) String, pub(crate) String);
 
 /// The structure of a value, for Rust code that walks it without reading. To read, use [`super::observe`].

@@ -100,7 +100,8 @@ impl Secrets {
                 }
                 error => (format!("`{path}` cannot be decrypted here: {error}"), error.help()),
             };
-            let report = Diagnostic::warning(Code::Secrets, message).label(*at, "its values are not checked");
+            let report =
+                Diagnostic::warning(Code::Secrets, message).label(*at, "Converge does not check its values");
             diagnostics.push(report.maybe_help(help.map(str::to_owned)));
         }
         for (name, (_, at)) in self.values.iter().filter(|(_, (value, _))| value.len() < SHORTEST_MASKED) {

@@ -32,13 +32,13 @@ pub enum SecretsMistake {
     #[error("it is not UTF-8 text")]
     NotText,
     /// A line that cannot be parsed.
-    #[error("line {0} of it is not KDL 2.0")]
+    #[error("its line {0} is not KDL 2.0")]
     NotKdl(usize),
     /// A node that is neither one value nor a group.
-    #[error("`{0}` has no single value")]
+    #[error("`{0}` must have one value")]
     Shape(String),
     /// A name with two values.
-    #[error("`{0}` stands in it twice")]
+    #[error("it defines `{0}` twice")]
     Twice(String),
 }
 
@@ -46,7 +46,7 @@ pub enum SecretsMistake {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetError {
     /// The name could not be read back.
-    #[error("`{0}` is no name of a secret")]
+    #[error("`{0}` cannot be the name of a secret")]
     Name(String),
     /// A group has this name.
     #[error("`{0}` holds other secrets, so it cannot be one itself")]

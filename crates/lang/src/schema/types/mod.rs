@@ -191,9 +191,10 @@ fn int(input: &Input) -> Result<i64, TypeError> {
     match input {
         Input::Int(number, _) => small(*number),
         Input::Float(number, _) if number.fract() == 0.0 && number.abs() < 9e15 => Ok(*number as i64),
-        Input::Float(number, _) => {
-            wrong(format!("`//` divides without a remainder; `{}` is the nearest", number.round()))
-        }
+        Input::Float(number, _) => wrong(format!(
+            "`//` divides without a remainder; the nearest whole number is `{}`",
+            number.round()
+        )),
         Input::Text(text) if is_plain_int(text) => text.parse().map_err(|_| too_large(text)),
         Input::Text(text) => match text.trim().parse::<f64>() {
             Ok(number) if number.fract() != 0.0 => wrong("`//` divides without a remainder".to_owned()),
@@ -217,7 +218,7 @@ fn small(number: i128) -> Result<i64, TypeError> {
 fn too_large(text: &str) -> TypeError {
     TypeError {
         message: format!("{text} is too large"),
-        help: Some("64 bits hold up to 9223372036854775807".to_owned()),
+        help: Some("the maximum is 9223372036854775807 (64 bits)".to_owned()),
     }
 }
 
@@ -341,11 +342,11 @@ fn share(input: &Input) -> Result<String, TypeError> {
 fn name(text: &str) -> Result<String, TypeError> {
     let wrong = |c: char| c.is_whitespace() || c.is_control() || c == '/';
     if text.is_empty() {
-        return fail("a name is empty", None);
+        return fail("a name must not be empty", None);
     }
     if text.contains(',') {
         let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
-        let help = format!("nothing is split at commas: write `\"{}\"`", parts.join("\" \""));
+        let help = format!("a comma does not separate values: write `\"{}\"`", parts.join("\" \""));
         return fail(format!("`{}` is not a name: it holds a comma", printable(text)), Some(help));
     }
     if let Some(c) = text.chars().find(|c| wrong(*c)) {
@@ -363,7 +364,7 @@ fn name(text: &str) -> Result<String, TypeError> {
 fn path(text: &str) -> Result<String, TypeError> {
     if !text.starts_with('/') {
         let help = match text.strip_prefix("~/") {
-            Some(rest) => format!("write the home out: `/root/{rest}`"),
+            Some(rest) => format!("write the full path: `/root/{rest}`"),
             None => format!("write `/{}`", printable(text.trim_start_matches("./"))),
         };
         return fail(format!("`{}` is not an absolute path", printable(text)), Some(help));
@@ -374,7 +375,7 @@ fn path(text: &str) -> Result<String, TypeError> {
 /// Reads a relative path. Removes `.`, doubled and trailing slashes. The caller decides about absolute paths and `~`.
 fn controller_path(text: &str) -> Result<String, TypeError> {
     match text {
-        "" => fail("a path is empty", None),
+        "" => fail("a path must not be empty", None),
         _ if text.starts_with('/') => path(text),
         _ => parts(text).map(|parts| parts.join("/")),
     }
@@ -383,7 +384,10 @@ fn controller_path(text: &str) -> Result<String, TypeError> {
 fn parts(text: &str) -> Result<Vec<&str>, TypeError> {
     let parts: Vec<_> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
-        return fail(format!("`{}` holds `..`", printable(text)), Some("write where it leads".to_owned()));
+        return fail(
+            format!("`{}` holds `..`", printable(text)),
+            Some("write the path without `..`".to_owned()),
+        );
     }
     match text.chars().any(char::is_control) {
         true => fail(format!("`{}` holds a control character", printable(text)), None),
@@ -417,9 +421,9 @@ impl Limits<'_> {
             _ => return Ok(()),
         };
         let bounds = match (self.min, self.max) {
-            (Some(min), Some(max)) => format!("it goes from {min} to {max}"),
-            (Some(min), None) => format!("it is {min} at least"),
-            (None, Some(max)) => format!("it is {max} at most"),
+            (Some(min), Some(max)) => format!("expected a value from {min} to {max}"),
+            (Some(min), None) => format!("expected at least {min}"),
+            (None, Some(max)) => format!("expected at most {max}"),
             (None, None) => return Ok(()),
         };
         if self.min.is_some_and(|min| number < min as f64) {

@@ -21,7 +21,7 @@ pub(super) fn hostname(text: &str) -> Result<String, TypeError> {
         _ if text.contains("://") => "a host name has no scheme and no path",
         _ if text.contains(':') => "a host name has no port",
         _ if !text.is_ascii() => "write the ASCII form: `xn--…`",
-        _ => "letters, digits and dashes, parted by dots",
+        _ => "expected letters, digits and dashes, separated by dots",
     };
     fail(format!("`{}` is not a host name", printable(text)), Some(help.to_owned()))
 }
@@ -42,7 +42,7 @@ pub(super) fn network(text: &str) -> Result<String, TypeError> {
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let digits = prefix.bytes().all(|b| b.is_ascii_digit()) && prefix.len() <= 3;
     let Some(prefix) = prefix.parse::<u32>().ok().filter(|prefix| digits && *prefix <= bits) else {
-        return wrong(&format!("what follows the `/` is a number up to {bits}"));
+        return wrong(&format!("the number after the `/` must be from 0 to {bits}"));
     };
     let start = masked(address, prefix);
     match start == address {

@@ -39,7 +39,7 @@ fn numbers_are_read_strictly() {
     reads(Type::Float, text("0.5"), Scalar::Float(0.5));
     reads(Type::Float, int(2, "2"), Scalar::Float(2.0));
     reads(Type::Float, float(1.5, "1.50"), Scalar::Float(1.5));
-    let remainder = "`//` divides without a remainder; `3` is the nearest";
+    let remainder = "`//` divides without a remainder; the nearest whole number is `3`";
     refuses(Type::Int, Input::Float(2.5, None), "2.5 is not a whole number", remainder);
     refuses(Type::Int, text("2.5"), "`2.5` is not a whole number", "`//` divides without a remainder");
     refuses(Type::Int, text("four"), "`four` is not a whole number", "write digits alone: `4`");
@@ -47,7 +47,7 @@ fn numbers_are_read_strictly() {
     refuses(Type::Int, text("007"), "`007` is not a whole number", "write digits alone: `4`");
     refuses(Type::Int, int(7, "007"), "007 reads as 7", "quote it: `\"007\"`");
     refuses(Type::Int, Input::Bool(true), "`#true` is not a whole number", "write `4`");
-    let bits = "64 bits hold up to 9223372036854775807";
+    let bits = "the maximum is 9223372036854775807 (64 bits)";
     refuses(Type::Int, Input::Int(1 << 80, None), "1208925819614629174706176 is too large", bits);
     refuses(Type::Int, text("9223372036854775808"), "9223372036854775808 is too large", bits);
     refuses(Type::Float, text("nan"), "`nan` is not a number", "write `0.5`");
@@ -129,11 +129,11 @@ fn paths_are_absolute_and_plain() {
     reads(Type::Path, text("/"), Scalar::from("/"));
     reads(Type::ControllerPath, text("./dist//shop.tar.gz"), Scalar::from("dist/shop.tar.gz"));
     refuses(Type::Path, text("etc/x"), "`etc/x` is not an absolute path", "write `/etc/x`");
-    refuses(Type::Path, text("~/x"), "`~/x` is not an absolute path", "write the home out: `/root/x`");
-    refuses(Type::Path, text("/a/../b"), "`/a/../b` holds `..`", "write where it leads");
+    refuses(Type::Path, text("~/x"), "`~/x` is not an absolute path", "write the full path: `/root/x`");
+    refuses(Type::Path, text("/a/../b"), "`/a/../b` holds `..`", "write the path without `..`");
     refuses(Type::Path, text("/a\nb"), "`/a\\nb` holds a control character", "");
-    refuses(Type::ControllerPath, text("../x"), "`../x` holds `..`", "write where it leads");
-    refuses(Type::ControllerPath, text(""), "a path is empty", "");
+    refuses(Type::ControllerPath, text("../x"), "`../x` holds `..`", "write the path without `..`");
+    refuses(Type::ControllerPath, text(""), "a path must not be empty", "");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn names_hosts_networks_ports_and_urls() {
     reads(Type::Name, text("nginx"), Scalar::from("nginx"));
     refuses(Type::Name, text("a b"), "`a b` is not a name: it holds a blank or control character ( )", "");
     refuses(Type::Name, text("a/b"), "`a/b` is not a name: it holds a `/`", "");
-    let help = "nothing is split at commas: write `\"a\" \"b\"`";
+    let help = "a comma does not separate values: write `\"a\" \"b\"`";
     refuses(Type::Name, text("a,b"), "`a,b` is not a name: it holds a comma", help);
     reads(Type::Hostname, text("*.example.org"), Scalar::from("*.example.org"));
     reads(Type::Hostname, text("example.org."), Scalar::from("example.org."));
@@ -149,7 +149,7 @@ fn names_hosts_networks_ports_and_urls() {
     let help = "a host name has no scheme and no path";
     refuses(Type::Hostname, text("http://a"), "`http://a` is not a host name", help);
     for wrong in ["a..b", "a b", "-a", "a-.b"] {
-        let help = "letters, digits and dashes, parted by dots";
+        let help = "expected letters, digits and dashes, separated by dots";
         refuses(Type::Hostname, text(wrong), &format!("`{wrong}` is not a host name"), help);
     }
     reads(Type::Network, text("10.0.0.1"), Scalar::from("10.0.0.1"));
@@ -163,7 +163,7 @@ fn names_hosts_networks_ports_and_urls() {
         "`10.0.0.1/8` is not a network",
         "the network is `10.0.0.0/8`",
     );
-    let help = "what follows the `/` is a number up to 32";
+    let help = "the number after the `/` must be from 0 to 32";
     refuses(Type::Network, text("10.0.0.0/33"), "`10.0.0.0/33` is not a network", help);
     reads(Type::Port, text("8080"), Scalar::Int(8080));
     let help = "a port is a number from 1 to 65535";
@@ -196,8 +196,8 @@ fn limits_hold_after_reading() {
     check(Type::Text, text("abesnt"), limits, "`abesnt` is not allowed here", help);
     check(Type::Text, text("x"), limits, "`x` is not allowed here", "one of `present`, `absent`");
     let limits = Limits { min: Some(1), max: Some(9), ..Limits::default() };
-    check(Type::Int, int(0, "0"), limits, "0 is too small", "it goes from 1 to 9");
-    check(Type::Int, text("10"), limits, "10 is too large", "it goes from 1 to 9");
+    check(Type::Int, int(0, "0"), limits, "0 is too small", "expected a value from 1 to 9");
+    check(Type::Int, text("10"), limits, "10 is too large", "expected a value from 1 to 9");
     let limits = Limits { pattern: Some("a|b+"), ..Limits::default() };
     assert_eq!(read(&Type::Text, &text("bb"), limits), Ok(Scalar::from("bb")));
     check(Type::Text, text("ab"), limits, "`ab` does not match `a|b+`", "");

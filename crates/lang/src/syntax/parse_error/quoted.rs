@@ -75,12 +75,12 @@ impl Flaw {
             Kind::Escape => {
                 let escape = &text[self.start..self.start + self.len];
                 Diagnostic::error(Code::Syntax, format!("there is no escape `{escape}`"))
-                    .label(at, "in a quoted text")
-                    .help("a backslash is written `\\\\`, a character by its number `\\u{1b}`; a text kept as it stands is `#\"…\"#`")
+                    .label(at, "in a quoted string")
+                    .help("write a backslash as `\\\\`, a character by its number as `\\u{1b}`, a raw string as `#\"…\"#`")
             }
-            Kind::Unclosed => Diagnostic::error(Code::Syntax, "a quoted text does not end on its line")
+            Kind::Unclosed => Diagnostic::error(Code::Syntax, "a quoted string does not end on its line")
                 .label(at, "begins here")
-                .help("close it with `\"`; a text of several lines stands between two lines of `\"\"\"`, a line end in it is `\\n`"),
+                .help("close it with `\"`; write several lines between two lines of `\"\"\"`, or a line end as `\\n`"),
         }
     }
 }
