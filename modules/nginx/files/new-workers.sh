@@ -1,6 +1,6 @@
-# A reload that nginx cannot carry out, because somebody else has its port, ends well all the same: it goes on with its old
-# workers. And one that it can goes on in the background, where the old workers answer for a moment more. So this waits until
-# there are new workers, and none of the old ones takes a request.
+# `systemctl reload` succeeds even if nginx cannot reload, for example because another program has its port: nginx then keeps
+# its old workers. A successful reload continues in the background, and the old workers answer for a moment more. So this waits
+# until there are new workers, and no old worker takes a request.
 systemctl --quiet is-active nginx || exit 0
 master=$(cat /run/nginx.pid) || exit
 working() {
@@ -20,6 +20,6 @@ for turn in $(seq 600); do
     [ -z "$new" ] && [ "$turn" -gt 100 ] && break
     sleep 0.1
 done
-echo "nginx goes on with what it read before; the end of $ERROR_LOG:"
+echo "nginx keeps its old configuration; the end of $ERROR_LOG:"
 tail -n 5 "$ERROR_LOG"
 exit 1
