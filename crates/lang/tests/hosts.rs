@@ -149,7 +149,7 @@ lang::type
    :                                                             ^^^|^^^
    :                                                                `-- here
    `----
-  help: did you mean `sudo`? it is one of `none`, `sudo`, `doas`, `su`
+  help: did you mean `sudo`? expected one of `none`, `sudo`, `doas`, `su`
 lang::connection
 
   x this cannot be an argument of ssh

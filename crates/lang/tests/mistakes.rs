@@ -104,7 +104,7 @@ lang::type
    :                    `-- here
  5 | }
    `----
-  help: one of `present`, `absent`
+  help: expected one of `present`, `absent`
 "#);
     assert_snapshot!(body("sysctl \"a\" value=1.10"), @r#"
 lang::number

@@ -168,7 +168,7 @@ lang::type
    :                             ^^|^^
    :                               `-- here
    `----
-  help: one of `plain`, `strict`
+  help: expected one of `plain`, `strict`
 lang::unknown
 
   x `web` has no parameter `stie`

@@ -270,7 +270,7 @@ lang::type
    :                                              `-- here
  5 | }
    `----
-  help: one of `correct`, `report`, `ignore`
+  help: expected one of `correct`, `report`, `ignore`
 "#);
 }
 

@@ -235,8 +235,8 @@ lang::secrets
    :            `-- in this file
  2 | host "a"
    `----
-  help: a value under 6 bytes is hidden in the resources that hold it, but not in what commands
-        print
+  help: a value under 6 bytes is masked in the resources that hold it, but not in the output of
+        commands
 a
 "#);
 }

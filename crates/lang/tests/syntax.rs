@@ -209,7 +209,7 @@ lang::doubled
    :                   `-- given here
  5 | }
    `----
-  help: keep one; several values are written as a child: `tags "a" "b"`
+  help: keep one; write several values as a child: `tags "a" "b"`
 "#);
     for option in ["id", "after", "notify", "tags"] {
         let said = body(&format!("package \"x\" {option}=\"a\\nb\""));

@@ -292,11 +292,11 @@ a
     assert_snapshot!(run(&[("workers", "many")]), @r#"
 lang::set
 
-  x `workers` is a whole number
+  x `workers` must be a whole number
    ,-[--set:1:7]
  1 | --set workers=many
    :       ^^^^^^|^^^^^
-   :             `-- does not fit
+   :             `-- another type
    `----
 
 Advice: 

@@ -63,8 +63,7 @@ impl Reader<'_> {
             Some("local") => Transport::Local { root },
             _ => {
                 if let Some(entry) = entry(entries, "root").filter(|_| root.is_some()) {
-                    let report =
-                        Diagnostic::error(Code::Connection, "`root=` belongs to `connection \"local\"`");
+                    let report = Diagnostic::error(Code::Connection, "`root=` needs `connection \"local\"`");
                     self.diagnostics.push(report.label(entry.at, "this connection uses ssh"));
                 }
                 Transport::Ssh

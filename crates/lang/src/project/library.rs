@@ -57,8 +57,7 @@ impl Library {
 
     /// Returns the error for a name that is neither a kind nor a module.
     pub(crate) fn unknown(&self, node: &Node) -> Diagnostic {
-        let all =
-            || there_are(self.names()).map(|all| format!("{all}; `converge docs` says what each is for"));
+        let all = || there_are(self.names()).map(|all| format!("{all}; `converge docs` describes each"));
         Diagnostic::error(Code::Unknown, format!("there is no kind or module `{}`", node.name))
             .label(node.at, "unknown")
             .maybe_help(all())

@@ -41,8 +41,8 @@ pub(crate) fn set(
                 declarations.vars.push(Layer { level: Level::Set, file, entries: vec![entry] });
             }
             Err(what) => diagnostics.push(
-                Diagnostic::error(Code::Set, format!("`{name}` is {what}"))
-                    .label(at, "does not fit")
+                Diagnostic::error(Code::Set, format!("`{name}` {what}"))
+                    .label(at, "another type")
                     .label(overridden.at, "defined here"),
             ),
         }
@@ -73,14 +73,16 @@ fn nest(path: &[&str], leaf: Tree, at: Span) -> Entry {
 fn literal(text: &str, overridden: &Tree) -> Result<Literal, &'static str> {
     let written = match overridden {
         Tree::Leaf(written) => written,
-        other if other.shape() == Shape::List => return Err("a list, which `--set` cannot give"),
-        _ => return Err("a map; set one of its keys: `app.workers=4`"),
+        other if other.shape() == Shape::List => return Err("is a list, which `--set` cannot give"),
+        _ => return Err("is a map; set one of its keys: `app.workers=4`"),
     };
     let text_literal = || Literal::Text(text.into());
     Ok(match (&written.literal, written.origin) {
-        (Literal::Int(..), _) => Literal::Int(text.parse().map_err(|_| "a whole number")?, text.into()),
-        (Literal::Float(..), _) => Literal::Float(text.parse().map_err(|_| "a number")?, text.into()),
-        (Literal::Bool(_), _) => Literal::Bool(text.parse().map_err(|_| "`true` or `false`")?),
+        (Literal::Int(..), _) => {
+            Literal::Int(text.parse().map_err(|_| "must be a whole number")?, text.into())
+        }
+        (Literal::Float(..), _) => Literal::Float(text.parse().map_err(|_| "must be a number")?, text.into()),
+        (Literal::Bool(_), _) => Literal::Bool(text.parse().map_err(|_| "must be `true` or `false`")?),
         // The type of an expression is not known. So derive the type from the text.
         (_, Origin::Expr) | (Literal::Null, _) => match (text.parse::<i64>(), text.parse::<bool>()) {
             (Ok(number), _) => Literal::Int(number, text.into()),

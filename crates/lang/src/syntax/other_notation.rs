@@ -33,13 +33,13 @@ fn is_yaml(line: &str) -> bool {
 }
 
 fn in_place_of_yaml() -> &'static str {
-    "write `host \"web1\"` for a host, then `on \"web1\" { package \"nginx\" }` for what it must be"
+    "write `host \"web1\"` for a host, then `on \"web1\" { package \"nginx\" }` for its resources"
 }
 
 fn in_place_of_ini(section: &str) -> String {
     let group = section.split(':').next().unwrap_or_default();
     format!(
-        "write `group \"{group}\" {{ host \"web1\" address=\"10.0.0.1\" }}`; variables stand in `vars {{ … }}` of the group or the host"
+        "write `group \"{group}\" {{ host \"web1\" address=\"10.0.0.1\" }}`; write variables in `vars {{ … }}` of the group or the host"
     )
 }
 

@@ -215,7 +215,7 @@ impl Reader<'_> {
             None => node.props.push(Property { key: key.value().into(), at: key_at, value }),
             Some(first) => {
                 let report = Diagnostic::given_twice(key.value(), at, first.value.at)
-                    .help("keep one; several values are written as a child: `tags \"a\" \"b\"`");
+                    .help("keep one; write several values as a child: `tags \"a\" \"b\"`");
                 self.diagnostics.push(report);
             }
         }

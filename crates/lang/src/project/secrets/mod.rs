@@ -108,8 +108,8 @@ impl Secrets {
             let report = Diagnostic::warning(Code::Secrets, format!("the secret `{name}` is very short"))
                 .label(*at, "in this file")
                 .help(format!(
-                    "a value under {SHORTEST_MASKED} bytes is hidden in the resources that hold it, but not in what \
-                     commands print"
+                    "a value under {SHORTEST_MASKED} bytes is masked in the resources that hold it, but not in the \
+                     output of commands"
                 ));
             diagnostics.push(report);
         }

@@ -442,8 +442,8 @@ impl Limits<'_> {
         let all = self.one_of.iter().map(|allowed| format!("`{allowed}`")).collect::<Vec<_>>().join(", ");
         let nearest = did_you_mean(shown, self.one_of.iter().map(String::as_str));
         let meant = nearest.or_else(|| foreign_terms::value(shown, self.one_of));
-        let help = meant.map_or(format!("one of {all}"), |meant| {
-            format!("{meant}{} it is one of {all}", if meant.ends_with('?') { "" } else { ";" })
+        let help = meant.map_or(format!("expected one of {all}"), |meant| {
+            format!("{meant}{} expected one of {all}", if meant.ends_with('?') { "" } else { ";" })
         });
         fail(format!("`{}` is not allowed here", printable(shown)), Some(help))
     }

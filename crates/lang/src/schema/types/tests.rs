@@ -192,9 +192,9 @@ fn limits_hold_after_reading() {
         assert_eq!((error.message.as_str(), error.help.as_deref().unwrap_or_default()), (message, help));
     };
     let limits = Limits { one_of: &one_of, ..Limits::default() };
-    let help = "did you mean `absent`? it is one of `present`, `absent`";
+    let help = "did you mean `absent`? expected one of `present`, `absent`";
     check(Type::Text, text("abesnt"), limits, "`abesnt` is not allowed here", help);
-    check(Type::Text, text("x"), limits, "`x` is not allowed here", "one of `present`, `absent`");
+    check(Type::Text, text("x"), limits, "`x` is not allowed here", "expected one of `present`, `absent`");
     let limits = Limits { min: Some(1), max: Some(9), ..Limits::default() };
     check(Type::Int, int(0, "0"), limits, "0 is too small", "expected a value from 1 to 9");
     check(Type::Int, text("10"), limits, "10 is too large", "expected a value from 1 to 9");
