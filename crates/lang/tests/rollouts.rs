@@ -60,7 +60,10 @@ fn mistakes_have_their_places() {
     );
     told("rollout { before { when \"true\" { command \"drain\" at=\"lb1\" } } }", &["`at`"]);
     told("rollout wait=\"soon\"", &["a duration such as"]);
-    told("rollout { health often=#true { }; health { } }", &["no such `often`", "`health` is given twice"]);
+    told(
+        "rollout { health often=#true { }; health { } }",
+        &["does not accept this `often`", "`health` is given twice"],
+    );
     told("rollout { after retries=2 { } }", &["`after` does not accept this `retries`"]);
     told("rollout { before { flie \"/x\" } }", &["there is no kind or module `flie`"]);
     told("rollout { around { } }", &["has no setting `around`"]);
