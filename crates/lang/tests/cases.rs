@@ -76,7 +76,7 @@ fn what_surrounds_a_case_must_be_known() {
     };
     check("facts { os { flavour \"x\" } }", "there is no fact `facts.os.flavour`");
     check("facts { os { id 7 } }", "invalid type");
-    check("source \"only one\"", "`source` takes two texts");
+    check("source \"only one\"", "`source` takes two strings");
     check("motd {", "a `{` is never closed");
 }
 
@@ -101,7 +101,7 @@ fn a_case_that_expects_a_mistake_is_broken_by_another() {
         panic!()
     };
     assert!(
-        report.contains("no parameter `contakt`") && report.contains("expected: three lines"),
+        report.contains("no parameter `contakt`") && report.contains("error that contains: three lines"),
         "{report}"
     );
 }

@@ -461,6 +461,6 @@ fn settings_have_one_value_each() {
         "drift { window \"01:00-02:00\" \"03:00-04:00\" { every \"1h\" } }",
     ] {
         let said = check(&format!("{node}\nhost \"a\""));
-        assert!(said.contains("wants one value"), "{node}: {said}");
+        assert!(said.contains("needs one value"), "{node}: {said}");
     }
 }

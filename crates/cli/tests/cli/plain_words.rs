@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{Group, TokenStream, TokenTree};
+
 use crate::world::repository;
 
 /// Words that leave the actor open, each with the words to use.
@@ -87,77 +89,34 @@ fn check_document(path: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// Returns the string literals of Rust code, each with the number of its first line. Comments, and the tests at the
-/// end of a file, have none.
+/// Returns the string literals of Rust code, each with the number of its first line. The tests at the end of a file
+/// have no texts for users.
 fn literals(code: &str) -> Vec<(usize, String)> {
-    let mut rest = code.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    let (mut found, mut line) = (Vec::new(), 1);
-    while !rest.is_empty() {
-        let (literal, after) = token(rest);
-        found.extend(literal.map(|literal| (line, literal)));
-        line += rest[..rest.len() - after.len()].matches('\n').count();
-        rest = after;
-    }
+    let code = code.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let mut found = Vec::new();
+    collect(code.parse().unwrap(), &mut found);
     found
 }
 
-/// Splits off a comment, a literal or one character. The first part has the text of a string literal.
-fn token(code: &str) -> (Option<String>, &str) {
-    if code.starts_with("//") {
-        return (None, behind(code, "\n"));
-    }
-    if code.starts_with("/*") {
-        return (None, behind(code, "*/"));
-    }
-    if let Some(text) = code.strip_prefix('"') {
-        let (literal, rest) = unescaped(text);
-        return (Some(literal), rest);
-    }
-    if let Some((literal, rest)) = raw(code) {
-        return (Some(literal.to_owned()), rest);
-    }
-    let mut chars = code.chars();
-    if chars.next() == Some('\'') { (None, behind_character(chars.as_str())) } else { (None, chars.as_str()) }
-}
-
-fn behind<'a>(code: &'a str, mark: &str) -> &'a str {
-    code.split_once(mark).map_or("", |(_, rest)| rest)
-}
-
-/// Returns the code behind a character literal. Behind the quote of a lifetime, nothing is left out.
-fn behind_character(code: &str) -> &str {
-    let mut chars = code.chars();
-    match (chars.next(), chars.next()) {
-        (Some('\\'), Some(_)) => behind(chars.as_str(), "'"),
-        (Some(_), Some('\'')) => chars.as_str(),
-        _ => code,
-    }
-}
-
-/// Splits off a raw string literal.
-fn raw(code: &str) -> Option<(&str, &str)> {
-    let hashes = code.strip_prefix('r')?;
-    let quote = hashes.trim_start_matches('#');
-    let end = format!("\"{}", &hashes[..hashes.len() - quote.len()]);
-    quote.strip_prefix('"')?.split_once(&end)
-}
-
-/// Splits a string literal from the code behind it. Of the escapes, only those of line ends count.
-fn unescaped(code: &str) -> (String, &str) {
-    let (mut text, mut chars) = (String::new(), code.chars());
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => break,
-            '\\' => match chars.next() {
-                Some('n') => text.push('\n'),
-                // The text goes on behind the indentation of the next line.
-                Some('\n') => chars = chars.as_str().trim_start().chars(),
-                escaped => text.extend(escaped),
-            },
-            c => text.push(c),
+fn collect(code: TokenStream, found: &mut Vec<(usize, String)>) {
+    for token in code {
+        match token {
+            // Documentation is a comment, and checked as one.
+            TokenTree::Group(group) if !is_documentation(&group) => collect(group.stream(), found),
+            TokenTree::Literal(literal) if literal.to_string().ends_with(['"', '#']) => {
+                // A text goes on behind the indentation of the next line.
+                let text = literal.to_string().split("\\\n").map(str::trim_start).collect::<String>();
+                let text = text.trim_matches(['r', '#', '"']).replace("\\n", "\n").replace("\\\"", "\"");
+                found.push((literal.span().start().line, text));
+            }
+            _ => {}
         }
     }
-    (text, chars.as_str())
+}
+
+/// Whether a group is that of `#[doc = "…"]`.
+fn is_documentation(group: &Group) -> bool {
+    matches!(group.stream().into_iter().next(), Some(TokenTree::Ident(name)) if name == "doc")
 }
 
 /// Whether the code of a file, from the root of the repository, is that of a crate and not of its tests.
@@ -261,8 +220,8 @@ fn literals_are_found() {
         let found: Vec<_> = found.iter().map(|(line, text)| (*line, text.as_str())).collect();
         assert_eq!(found, wanted, "{code}");
     };
-    check("// \"a\"\n/* \"b\" */ f(\"c\", 'd', '\"', '\\'', \"e\")", &[(2, "c"), (2, "e")]);
-    check("fn f<'a>(x: &'a str) { \"one \\\n    two\\n\\\"three\\\"\" }", &[(1, "one two\n\"three\"")]);
-    check("r\"\\\" br#\"a \"b\"\"# r#type \"c\"", &[(1, "\\"), (1, "a \"b\""), (1, "c")]);
+    check("// \"a\"\n/** \"b\" */ f(\"c\", 'd', '\"', '\\'', \"e\");", &[(2, "c"), (2, "e")]);
+    check("fn f<'a>(x: &'a str) { \"one \\\n    two\\nthree\" }", &[(1, "one two\nthree")]);
+    check("r\"\\\"; r#\"a \"b\" c\"#;", &[(1, "\\"), (1, "a \"b\" c")]);
     check("f(\n\"a\");\n\n#[cfg(test)]\nmod tests { \"b\" }", &[(2, "a")]);
 }

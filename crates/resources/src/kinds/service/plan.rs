@@ -291,7 +291,7 @@ mod tests {
             revived: Some(Duration::from_millis(ms)),
             ..state(Active::Active, Enabled::Yes)
         };
-        assert!(listed(plan(&wish, &found(revived(300)))).contains("started again"));
+        assert!(listed(plan(&wish, &found(revived(300)))).contains("systemd starts it again"));
         assert!(plan(&wish, &found(revived(2000))).is_in_sync(), "it has settled since");
     }
 

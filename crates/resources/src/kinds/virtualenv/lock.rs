@@ -326,7 +326,9 @@ requires-dist = [{ name = "flask" }]
 
     #[test]
     fn what_cannot_be_followed_is_told() {
-        assert!(resolved(LOCK, &["odd"], &[]).unwrap_err().contains("takes vcs from { git"));
+        assert!(
+            resolved(LOCK, &["odd"], &[]).unwrap_err().contains("must take vcs from an index, found { git")
+        );
         assert!(resolved(LOCK, &[], &["later"]).unwrap().open.unwrap().contains("3.11.5"));
         let other = resolve("lock-version = \"1.0\"", &[], &[], &Target::default());
         assert_eq!(other.unwrap_err(), "must be a uv.lock of version 1");

@@ -691,7 +691,7 @@ fn what_is_in_the_way_or_missing_is_an_error_of_the_plan() {
     assert_eq!(impossible(trial.plan("virtualenv", &other)), "the program python3.13 is not there");
     python(&trial, "3.11");
     let loose = venv(&[("install", listed(&["flask"])), ("exact", true.into())]);
-    assert!(impossible(trial.plan("virtualenv", &loose)).contains("flask has none"));
+    assert!(impossible(trial.plan("virtualenv", &loose)).contains("flask has no version"));
 }
 
 #[test]

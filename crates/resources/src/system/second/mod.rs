@@ -144,6 +144,9 @@ mod tests {
         let peer = Peer { from: [10, 0, 0, 9].into(), to: [10, 0, 0, 1].into(), port: 80, interface: None };
         let visit = crate::access::Visit { login: &Default::default(), peer: &|| Some(peer.clone()) };
         let warning = trial.wanted("firewall-policy", &policy).warns(&gone, visit);
-        assert!(warning.unwrap().starts_with("no rule lets in 10.0.0.9"), "one answer for all back ends");
+        assert!(
+            warning.unwrap().starts_with("no rule lets in this run from 10.0.0.9"),
+            "one answer for all back ends"
+        );
     }
 }
