@@ -48,6 +48,10 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let skipped = tempfile::NamedTempFile::new().map_err(Error::Skipped)?;
     let beds = names_of_beds()?;
     let mut session = Session::new(arguments.filter, skipped.path().to_owned());
+    if !arguments.no_fleet {
+        // The tests of crates come first, and some of them start an sshd. Each test on hosts reports an error itself.
+        let _ = testbed::prepare();
+    }
     session.crates()?;
     if !arguments.no_fleet {
         session.fleet()?;
@@ -97,7 +101,7 @@ impl Session {
             self.phase(
                 "install cargo-deny",
                 None,
-                &words(&["install", "cargo-deny", "--locked", "--version", "0.20.2"]),
+                &words(&["install", "cargo-deny", "--locked", "--version", "0.20.2", "--debug"]),
             )?;
         }
         self.phase(

@@ -1,6 +1,6 @@
 //! Checks whether this machine can run test hosts, and installs the Debian packages for them.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -25,6 +25,9 @@ const NEEDS: [(&str, &str); 9] = [
     ("tmux", "tmux"),
     ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
 ];
+
+/// Held by the process that installs packages.
+const INSTALLING: &str = "/run/converge-testbed.installing";
 
 /// Kernel limits that all hosts share, because each one's root is this machine's root: (file, minimum). Twenty hosts
 /// use up the default of 128 inotify instances.
@@ -81,8 +84,13 @@ fn overlay_is_known() -> bool {
 
 /// Installs the packages of the missing ones among `needs`.
 pub(super) fn install_missing(needs: &[(&str, &str)]) -> Result<(), String> {
-    let missing: Vec<&str> =
-        needs.iter().filter(|(need, _)| !is_there(need)).map(|(_, package)| *package).collect();
+    if missing(needs).is_empty() {
+        return Ok(());
+    }
+    // Each test is a process, and apt does not wait for the lock of its package lists.
+    let locked = File::create(INSTALLING).and_then(|file| file.lock().map(|()| file));
+    let _held = locked.map_err(|error| format!("{INSTALLING} cannot be locked: {error}"))?;
+    let missing = missing(needs);
     if missing.is_empty() {
         return Ok(());
     }
@@ -96,6 +104,11 @@ pub(super) fn install_missing(needs: &[(&str, &str)]) -> Result<(), String> {
     install.env("DEBIAN_FRONTEND", "noninteractive").args(["install", "-y", "--no-install-recommends"]);
     let done = update.and_then(|_| run(install.args(&missing))).and_then(super::command::Ran::ok);
     done.map(|_| ()).map_err(|error| format!("the Debian packages {names} cannot be installed: {error}"))
+}
+
+/// The packages of the missing ones among `needs`.
+fn missing<'a>(needs: &[(&str, &'a str)]) -> Vec<&'a str> {
+    needs.iter().filter(|(need, _)| !is_there(need)).map(|(_, package)| *package).collect()
 }
 
 fn is_there(need: &str) -> bool {

@@ -57,6 +57,14 @@ pub fn install(programs: &[(&str, &str)]) -> Result<(), Error> {
     machine::install_missing(programs).map_err(Error::Unavailable)
 }
 
+/// Checks that this machine can run test hosts, and installs the missing packages.
+///
+/// # Errors
+/// [`Error::Unavailable`] if it cannot.
+pub fn prepare() -> Result<(), Error> {
+    machine::check()
+}
+
 /// Running hosts, and the right to use them.
 #[derive(Debug)]
 pub struct Testbed {
