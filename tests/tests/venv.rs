@@ -238,7 +238,7 @@ fn projects(ground: &Ground, house: &str) {
     ground.comes_to(&format!("{locked}extras \"more\""), &most);
     ground.comes_to(&locked, &least);
     code(ground, "second", &locked);
-    ground.fails(&format!("{locked}extras \"none\""), 3, "has no optional-dependencies \"none\"");
+    ground.fails(&format!("{locked}extras \"none\""), 3, "must have optional-dependencies \"none\"");
 }
 
 fn code(ground: &Ground, says: &str, locked: &str) {

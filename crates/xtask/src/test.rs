@@ -113,7 +113,13 @@ impl Session {
 
     fn fleet(&mut self) -> Result<(), Error> {
         self.phase("release build", None, &words(&["build", "--release"]))?;
-        self.tests("fleet", &["--package", FLEET, "--test", "*"])
+        let mut words = self.test_words(self.runner, &["--package", FLEET, "--test", "*"]);
+        if self.runner == Runner::Nextest {
+            // A test on hosts waits for them half of its time.
+            let threads = 2 * std::thread::available_parallelism().map_or(1, |cores| cores.get());
+            words.extend(["--test-threads".to_owned(), threads.to_string()]);
+        }
+        self.phase("fleet", Some(self.runner), &words)
     }
 
     /// Runs a phase that needs an optional part of the toolchain.
