@@ -4,7 +4,7 @@
 use std::fmt;
 
 use converge_model::catalog::DriftMode;
-use converge_model::{HostState, PutBack, Stands, StepOutcome};
+use converge_model::{HostState, Restoration, Stands, StepOutcome};
 use serde::Deserialize;
 
 /// A line that is not an event of a run: a mistake or a warning.
@@ -192,7 +192,8 @@ struct Ended {
     outcome: Word,
     why: Option<String>,
     output: Option<String>,
-    put_back: Option<PutBack>,
+    #[serde(rename = "put-back")]
+    restored: Option<Restoration>,
     stands: Option<String>,
     wrong_properties: Vec<String>,
 }
@@ -220,7 +221,7 @@ impl From<Ended> for StepResult {
             Word::Failed => StepOutcome::Failed {
                 why,
                 output: ended.output.unwrap_or_default(),
-                back: ended.put_back.unwrap_or_default(),
+                restored: ended.restored.unwrap_or_default(),
                 stands: match ended.stands.as_deref() {
                     Some("unchanged") => Stands::Unchanged,
                     Some("as-asked") => Stands::AsAsked,

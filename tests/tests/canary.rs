@@ -40,7 +40,7 @@ on "h1" {
         user "bird" { password "$6$saltsalt${{ token }}" }
         sudo "bird" { commands "/bin/true" }
     }
-    // Both may lock the controller out, and are made with a script on the disk that takes them back.
+    // Both may lock the controller out, and are made with a script on the disk that reverts them.
     file "/etc/ssh/sshd_config.d/bird.conf" mode="0600" { content "# {{ token }}\n" }
     file "/etc/sudoers.d/canary" mode="0440" validate="visudo -cf %s" { content "# {{ token }}\n" }
     command "/usr/local/bin/show" id="told by stdin" creates="/run/stdin" { stdin (secret)"bird/token" }

@@ -156,7 +156,7 @@ fn sites_are_served_and_a_broken_one_changes_nothing() {
     let before = root(host, "cat /etc/nginx/sites-enabled/*");
     let ended = converge(&project, &format!("{header}\nlisten 80 8099"), &["apply", "--yes"], 3);
     assert!(ended.stdout.contains("bind() to 0.0.0.0:8099 failed"), "{ended}");
-    assert!(ended.stdout.contains("nginx.tree[/etc/nginx] was put back, and it runs as before"), "{ended}");
+    assert!(ended.stdout.contains("nginx.tree[/etc/nginx] was restored, and it runs as before"), "{ended}");
     assert_eq!(root(host, "cat /etc/nginx/sites-enabled/*"), before);
     serves(host);
 }

@@ -138,7 +138,7 @@ const MOVED: [&str; 5] =
     ["file[/etc/motd]", "firewall.firewall-policy[converge]", "group[sudo]", "package[tree]", "service[app]"];
 
 #[test]
-fn what_is_done_by_hand_is_put_back_or_reported_as_the_policy_says() {
+fn what_is_done_by_hand_is_corrected_or_reported_as_the_policy_says() {
     let Some(testbed) = or_skip(Testbed::up(&["h1", "h2", "h3"])) else { return };
     let inventory = format!(
         r#"{SUDO}
@@ -212,7 +212,7 @@ on "*" {{
     apply(&project);
     let once = project.converge(&["watch", "--once"]).unwrap();
     assert!(once.code == 0 && once.stdout.contains("h3  recovered: "), "{once}");
-    what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(&testbed, &project);
+    what_waits_for_a_window_and_for_fewer_hosts_is_corrected_then(&testbed, &project);
 }
 
 /// Returns a window of one hour that begins in `hours` hours, in UTC.
@@ -223,7 +223,7 @@ fn window(hours: u64) -> String {
 }
 
 /// Uses three hosts that are in sync.
-fn what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(testbed: &Testbed, project: &Project) {
+fn what_waits_for_a_window_and_for_fewer_hosts_is_corrected_then(testbed: &Testbed, project: &Project) {
     let write = |policy: &str| {
         let drift = format!("drift every=\"3s\" mode=\"correct\" zone=\"UTC\" {policy}");
         let body = r#"on "*" { file "/etc/motd" { content "welcome" } }"#;
@@ -264,7 +264,7 @@ fn what_waits_for_a_window_and_for_fewer_hosts_is_put_back_then(testbed: &Testbe
     let of_all = |kind: &str| told.iter().filter(|line| line["event"] == kind).count();
     assert_eq!((of_all("too-many-drifted"), of_all("correction-goes-on")), (1, 1));
     let corrected = |line: &&Value| line["event"] == "corrected" && line["host"] != "h1";
-    assert_eq!(told.iter().find(corrected), None, "what people put right is not put back");
+    assert_eq!(told.iter().find(corrected), None, "what people put right is not corrected");
 }
 
 #[test]

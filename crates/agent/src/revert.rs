@@ -23,7 +23,7 @@ pub fn asked(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The journal of its unit is the only place for the error.
-            let _ = writeln!(std::io::stderr(), "failed to put back unconfirmed changes: {error}");
+            let _ = writeln!(std::io::stderr(), "failed to restore unconfirmed changes: {error}");
             ExitCode::FAILURE
         }
     })

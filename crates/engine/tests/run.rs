@@ -17,7 +17,7 @@ use converge_model::schema::Checked;
 use converge_model::wire::Refusal;
 use converge_model::{
     Address, Blocked, Catalog, Certainty, Change, Claim, Digest, Event, EventKind, Facts, HostName, HostPlan,
-    HostReport, HostState, KindInfo, KindSchema, Param, ParamProblem, Params, Problem, PutBack, Scalar,
+    HostReport, HostState, KindInfo, KindSchema, Param, ParamProblem, Params, Problem, Restoration, Scalar,
     Settled, Stands, Step, StepOutcome, StepResult, Type, Value, Verb,
 };
 use tokio::sync::watch;
@@ -99,7 +99,7 @@ impl Pretence {
         let failed = |why: &str| StepOutcome::Failed {
             why: why.to_owned(),
             output: String::new(),
-            back: PutBack::Nothing,
+            restored: Restoration::Nothing,
             stands: Stands::Unknown,
         };
         let temper = self.temper(host);
@@ -954,7 +954,7 @@ async fn what_is_done_around_a_host_is_done_around_those_that_change() {
 async fn a_host_that_is_not_well_is_lost_and_stops_the_rollout() {
     let told = carry_out(Goal::Apply, GATES, &[("w1", Temper::Unwell)], true).await;
     let expected = ["lb1", "lb1: drain-w1", "w1", "w1: well", "w1: well", "w1: well"];
-    assert_eq!(acts(&told), expected, "tried three times, and not put back: {:?}", told.log);
+    assert_eq!(acts(&told), expected, "tried three times, and not restored: {:?}", told.log);
     assert_eq!((told.states["w1"], told.states["w2"]), (HostState::Failed, HostState::NotStarted));
     assert!(told.problem("w1").contains("`health` of its rollout, on w1"), "{}", told.problem("w1"));
     assert!(told.problem("w2").contains("lost w1"), "{}", told.problem("w2"));

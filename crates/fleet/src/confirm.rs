@@ -72,7 +72,7 @@ impl Host {
                 _ => return Err(HostError::Lost(error)),
             };
             let _ = ask.events.send(EventKind::Reverted).await;
-            return Ok(self.taken_back(state, &error));
+            return Ok(self.reverted(state, &error));
         }
     }
 
@@ -86,15 +86,15 @@ impl Host {
         Ok(verdict?)
     }
 
-    fn taken_back(&self, (state, why): (HostState, Option<String>), error: &SessionError) -> HostReport {
+    fn reverted(&self, (state, why): (HostState, Option<String>), error: &SessionError) -> HostReport {
         let (message, help) = match why {
             None => (
-                format!("{error}; the host put back the changes that had cut it off"),
+                format!("{error}; the host reverted the changes that had cut it off"),
                 "correct the change that shut out the new connection, and plan again",
             ),
             Some(why) => (
                 format!("{error}; the host could not revert the changes that had cut it off: {why}"),
-                "put back the named files by hand, from the copies there, and then remove that folder",
+                "restore the named files by hand, from the copies there, and then remove that folder",
             ),
         };
         let problems = vec![Problem { address: None, message, help: Some(help.to_owned()) }];

@@ -29,7 +29,7 @@ pub use event::{Event, EventKind};
 pub use facts::Facts;
 pub use id::{Address, Digest, HostName, RunId};
 pub use plan::{Blocked, Cause, HostPlan, Problem, Step};
-pub use report::{HostReport, HostState, PutBack, Stands, StepOutcome, StepResult};
+pub use report::{HostReport, HostState, Restoration, Stands, StepOutcome, StepResult};
 pub use schema::{KindInfo, KindSchema, Param, ParamProblem, Type};
 pub use secret::{Masker, Secret, SecretRef, SecretTable};
 pub use value::{Cell, Content, Params, Row, Scalar, Tree, Value};

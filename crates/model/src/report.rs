@@ -74,8 +74,8 @@ pub enum StepOutcome {
         /// The last lines of its output, masked; may be empty.
         output: String,
         /// The state of the data that the step had replaced.
-        #[serde(default)]
-        back: PutBack,
+        #[serde(default, rename = "back")]
+        restored: Restoration,
         /// The state of the resource after the failure.
         #[serde(default)]
         stands: Stands,
@@ -92,12 +92,13 @@ pub enum StepOutcome {
 /// The state of the data that a failed step had replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PutBack {
+pub enum Restoration {
     /// No copy was kept, so there is nothing to report.
     #[default]
     Nothing,
     /// A copy was kept and was restored.
-    Restored,
+    #[serde(rename = "restored")]
+    Done,
     /// A copy was kept and could not be restored. The reason of the failure says why.
     Stuck,
 }
@@ -171,8 +172,9 @@ impl StepOutcome {
     /// Whether the step changed the host: it was carried out, or it failed and left a change.
     pub const fn left_a_change(&self) -> bool {
         match self {
-            Self::Failed { back, stands, .. } => {
-                matches!(back, PutBack::Stuck) || matches!(stands, Stands::AsAsked | Stands::Differs { .. })
+            Self::Failed { restored, stands, .. } => {
+                matches!(restored, Restoration::Stuck)
+                    || matches!(stands, Stands::AsAsked | Stands::Differs { .. })
             }
             other => other.changed(),
         }

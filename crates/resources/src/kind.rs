@@ -43,7 +43,7 @@ pub trait Kind: Send + Sync + 'static {
 
     /// Whether a revert restores the resource whole, whatever properties a change names. Example: accounts, whose
     /// files are kept.
-    const PUT_BACK_WHOLE: bool = false;
+    const RESTORED_WHOLE: bool = false;
 
     /// The table that types, checks and documents the parameters.
     fn schema() -> KindSchema;
@@ -390,8 +390,8 @@ pub trait Wanted: Send + Sync {
     fn is_batched(&self) -> bool;
     /// See [`Kind::GUARDED`].
     fn is_guarded(&self) -> bool;
-    /// See [`Kind::PUT_BACK_WHOLE`].
-    fn is_put_back_whole(&self) -> bool;
+    /// See [`Kind::RESTORED_WHOLE`].
+    fn is_restored_whole(&self) -> bool;
     /// See [`Kind::access`].
     fn access(&self, login: &Login) -> bool;
     /// See [`Kind::warns`].
@@ -549,8 +549,8 @@ impl<K: Kind> Wanted for Decoded<K> {
         K::GUARDED
     }
 
-    fn is_put_back_whole(&self) -> bool {
-        K::PUT_BACK_WHOLE
+    fn is_restored_whole(&self) -> bool {
+        K::RESTORED_WHOLE
     }
 
     fn access(&self, login: &Login) -> bool {

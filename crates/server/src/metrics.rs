@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn drift_is_there_until_it_is_put_back() {
+    fn drift_is_there_until_it_is_corrected() {
         let mut metrics = Metrics::new("1");
         let looked = |state, corrective| NewsKind::Looked { state, corrective, pending: 1, took: 5 };
         metrics.hear(&news("web1", looked(HostState::Pending, 3)));

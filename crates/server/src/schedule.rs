@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_back_or_forward_brings_each_due_time_once() {
+    fn a_clock_that_is_set_back_or_forward_brings_each_due_time_once() {
         // The time 2:30 does not exist on the first day, and comes twice on the second.
         let spring = schedule(cron("30 2 * * *")).unwrap();
         let first = spring.next(at("2026-03-28T12:00:00Z")).unwrap();

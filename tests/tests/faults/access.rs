@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use converge_model::{HostState, PutBack, Stands, StepOutcome};
+use converge_model::{HostState, Restoration, Stands, StepOutcome};
 use converge_tests::project::Project;
 
 use crate::support::{Course, SUDO, Told, apply, logged, on_host, project, root};
@@ -61,7 +61,7 @@ fn what_needs_root_says_which_line_to_write() {
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
         assert_eq!(told.outcomes("h1", "file[/tmp/own]"), [&StepOutcome::Done], "{told}");
         let refused = told.outcomes("h1", "file[/etc/motd]");
-        let [StepOutcome::Failed { why, back: PutBack::Nothing, stands: Stands::Unchanged, .. }] =
+        let [StepOutcome::Failed { why, restored: Restoration::Nothing, stands: Stands::Unchanged, .. }] =
             refused[..]
         else {
             panic!("{told}")

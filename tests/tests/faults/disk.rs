@@ -1,6 +1,6 @@
 //! Full disks and files that cannot be changed: one clear error, and the old file is kept.
 
-use converge_model::{HostState, PutBack, Stands, StepOutcome};
+use converge_model::{HostState, Restoration, Stands, StepOutcome};
 
 use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
 
@@ -16,7 +16,7 @@ fn a_full_disk_is_told_with_its_free_space_and_keeps_the_old_file() {
         let told = apply(&project);
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
         let outcomes = told.outcomes("h1", "file[/srv/small/data]");
-        let [StepOutcome::Failed { why, back: PutBack::Nothing, stands: Stands::Unchanged, .. }] =
+        let [StepOutcome::Failed { why, restored: Restoration::Nothing, stands: Stands::Unchanged, .. }] =
             outcomes[..]
         else {
             panic!("{told}")
@@ -99,10 +99,10 @@ fn a_mount_that_cannot_be_made_takes_nothing_away_and_one_that_goes_goes_whole()
             project(testbed, SUDO, r#"mount "/srv/t" source="/srv/image" fstype="ext4" { options "loop" }"#);
         let told = apply(&wrong);
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
-        let [StepOutcome::Failed { back, stands, .. }] = told.outcomes("h1", "mount[/srv/t]")[..] else {
+        let [StepOutcome::Failed { restored, stands, .. }] = told.outcomes("h1", "mount[/srv/t]")[..] else {
             panic!("{told}")
         };
-        assert_eq!((back, stands), (&PutBack::Restored, &Stands::Unchanged), "{told}");
+        assert_eq!((restored, stands), (&Restoration::Done, &Stands::Unchanged), "{told}");
         let found = root(host, "cat /srv/t/text /etc/fstab; findmnt --noheadings /srv/t | wc -l");
         assert_eq!(found, "precious\n/srv/data /srv/t none bind 0 0\n1", "{told}");
 

@@ -71,7 +71,7 @@ fn is_reverted(told: &Told, host: &Host) {
     assert_eq!(events(told), ["armed", "reverted"], "{told}");
     assert!(gets_in(host));
     let why = told.problems("h1");
-    assert!(why.contains("put back") && why.contains("plan again"), "{why}");
+    assert!(why.contains("reverted") && why.contains("plan again"), "{why}");
 }
 
 /// Checks that the next run reports the revert, and the one after it does not.
@@ -84,7 +84,7 @@ fn is_told_once(testbed: &Testbed) {
 }
 
 #[test]
-fn a_configuration_of_sshd_that_shuts_us_out_is_taken_back() {
+fn a_configuration_of_sshd_that_shuts_us_out_is_reverted() {
     on_host(|testbed, host| {
         root(
             host,
@@ -140,7 +140,7 @@ fn a_good_configuration_of_sshd_is_confirmed_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_policy_that_forgets_ssh_is_taken_back() {
+fn a_policy_that_forgets_ssh_is_reverted() {
     on_host(|testbed, host| {
         let before =
             || root(host, "cat /etc/nftables.conf; nft list ruleset; systemctl is-enabled nftables || true");
@@ -188,7 +188,7 @@ fn a_host_whose_controller_died_takes_it_back_within_its_window() {
 }
 
 #[test]
-fn a_whole_policy_that_forgets_ssh_is_taken_back_with_or_without_its_controller() {
+fn a_whole_policy_that_forgets_ssh_is_reverted_with_or_without_its_controller() {
     on_host(|testbed, host| {
         let table = || root(host, "nft list tables; ls /etc/nftables.d /etc/converge 2>/dev/null || true");
         let policy = |allowed: &str| {
@@ -290,7 +290,7 @@ const SHUT: &str = r#"
 "#;
 
 #[test]
-fn whatever_shuts_us_out_is_taken_back_or_refused_and_what_can_be_known_is_said_before() {
+fn whatever_shuts_us_out_is_reverted_or_refused_and_what_can_be_known_is_said_before() {
     on_host(|testbed, host| {
         let state = || {
             root(

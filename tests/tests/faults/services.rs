@@ -1,6 +1,6 @@
 //! Notified services: how often they start, and what happens with one that fails with its new configuration.
 
-use converge_model::{HostState, PutBack, StepOutcome};
+use converge_model::{HostState, Restoration, StepOutcome};
 
 use crate::support::{SUDO, apply, converge, on_host, plan, project, root};
 
@@ -56,7 +56,7 @@ fn a_changed_file_restarts_its_service_once_and_a_reload_does_not_end_it() {
 }
 
 #[test]
-fn a_change_that_kills_its_service_is_put_back() {
+fn a_change_that_kills_its_service_is_restored() {
     on_host(|testbed, host| {
         root(host, TICKER);
         converge(&project(testbed, SUDO, &configuration(5, "service[ticker]")));
@@ -64,16 +64,16 @@ fn a_change_that_kills_its_service_is_put_back() {
         let told = apply(&broken);
         assert_eq!((told.code, told.state("h1")), (3, HostState::Failed), "{told}");
         let outcomes = told.outcomes("h1", "service[ticker]");
-        let [StepOutcome::Failed { why, output, back: PutBack::Restored, .. }] = outcomes[..] else {
+        let [StepOutcome::Failed { why, output, restored: Restoration::Done, .. }] = outcomes[..] else {
             panic!("{told}")
         };
-        assert!(why.contains("file[/etc/ticker.conf], file[/etc/ticker.more] was put back"), "{why}");
+        assert!(why.contains("file[/etc/ticker.conf], file[/etc/ticker.more] was restored"), "{why}");
         assert!(output.contains("cannot bear an interval of 1"), "its journal: {output}");
         for file in ["file[/etc/ticker.conf]", "file[/etc/ticker.more]"] {
             assert!(
                 matches!(
                     told.outcomes("h1", file)[..],
-                    [StepOutcome::Failed { back: PutBack::Restored, .. }]
+                    [StepOutcome::Failed { restored: Restoration::Done, .. }]
                 ),
                 "{told}"
             );

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use converge_model::{EventKind, NotifyHow, Problem, PutBack, Stands, StepOutcome};
+use converge_model::{EventKind, NotifyHow, Problem, Restoration, Stands, StepOutcome};
 use converge_resources::ApplyError;
 use converge_resources::kind::Action;
 use converge_resources::system::services::Active;
@@ -78,7 +78,7 @@ impl Act<'_> {
                 self.open.push(target);
                 StepOutcome::Done
             }
-            Err(error) => self.take_back(target, action, changed, error),
+            Err(error) => self.restore_causes(target, action, changed, error),
         };
         if outcome.failed() {
             self.set_fate(target, Fate::Failed);
@@ -94,51 +94,51 @@ impl Act<'_> {
     }
 
     /// Handles a failed action: what caused it is restored, and the action runs once more.
-    pub(super) fn take_back(
+    pub(super) fn restore_causes(
         &mut self,
         target: u32,
         action: &Action,
         changed: &[u32],
         error: ApplyError,
     ) -> StepOutcome {
-        let put_back = self.undo.put_back(self.system, changed);
+        let restoring = self.undo.restore(self.system, changed);
         let again = self.once_more(target, action);
         let stays: BTreeSet<u32> = changed.iter().copied().filter(|by| self.stays(*by)).collect();
         let fixed: Vec<_> = stays.iter().map(|by| self.name(*by)).collect();
-        let is_stuck = put_back.is_err();
-        let restored = !is_stuck && again.is_ok() && fixed.is_empty();
+        let is_stuck = restoring.is_err();
+        let is_restored = !is_stuck && again.is_ok() && fixed.is_empty();
         if again.is_ok() {
             self.paid(self.resource(target).address.as_str());
         }
-        let back = match put_back {
-            Ok(_) if fixed.is_empty() => format!("{} was put back", self.names_of(changed)),
-            Ok(_) => format!("{} cannot be put back", fixed.join(", ")),
-            Err(second) => format!("{} could not be put back: {}", self.names_of(changed), second.message),
+        let told = match restoring {
+            Ok(_) if fixed.is_empty() => format!("{} was restored", self.names_of(changed)),
+            Ok(_) => format!("{} cannot be restored", fixed.join(", ")),
+            Err(second) => format!("{} could not be restored: {}", self.names_of(changed), second.message),
         };
         let after = match again {
-            Ok(()) => format!("{back}, and it runs as before"),
-            Err(second) => format!("{back}; it failed again: {}", second.message),
+            Ok(()) => format!("{told}, and it runs as before"),
+            Err(second) => format!("{told}; it failed again: {}", second.message),
         };
-        let blame = format!("{} failed with it; {back}", self.name(target));
+        let blame = format!("{} failed with it; {told}", self.name(target));
         for by in changed {
             self.set_fate(*by, Fate::Failed);
-            let (back, stands) = match () {
-                () if stays.contains(by) => (PutBack::Nothing, Stands::AsAsked),
-                () if is_stuck => (PutBack::Stuck, Stands::Unknown),
-                () => (PutBack::Restored, Stands::Unchanged),
+            let (restored, stands) = match () {
+                () if stays.contains(by) => (Restoration::Nothing, Stands::AsAsked),
+                () if is_stuck => (Restoration::Stuck, Stands::Unknown),
+                () => (Restoration::Done, Stands::Unchanged),
             };
             let (why, output) = (blame.clone(), String::new());
-            self.revise(*by, Failure { why, output, back, stands });
+            self.revise(*by, Failure { why, output, restored, stands });
         }
-        let back = match () {
-            () if is_stuck => PutBack::Stuck,
-            () if restored => PutBack::Restored,
-            () => PutBack::Nothing,
+        let restored = match () {
+            () if is_stuck => Restoration::Stuck,
+            () if is_restored => Restoration::Done,
+            () => Restoration::Nothing,
         };
         StepOutcome::Failed {
             why: self.masker.mask(format!("{}; {after}", error.message).as_bytes()),
             output: self.masker.mask(error.output.as_bytes()),
-            back,
+            restored,
             stands: Stands::Unknown,
         }
     }

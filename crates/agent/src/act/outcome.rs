@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use converge_model::{Change, EventKind, PutBack, Stands, StepOutcome, StepResult, Verb};
+use converge_model::{Change, EventKind, Restoration, Stands, StepOutcome, StepResult, Verb};
 use converge_resources::ApplyError;
 use converge_resources::kind::Planned;
 use converge_resources::kit::replace_file::SENSITIVE;
@@ -23,14 +23,14 @@ pub(super) enum Attempt {
 pub(super) struct Failure {
     pub(super) why: String,
     pub(super) output: String,
-    pub(super) back: PutBack,
+    pub(super) restored: Restoration,
     pub(super) stands: Stands,
 }
 
 impl Failure {
     /// Returns a failure before anything was changed.
     pub(super) fn untouched(why: String) -> Self {
-        Self { why, output: String::new(), back: PutBack::Nothing, stands: Stands::Unchanged }
+        Self { why, output: String::new(), restored: Restoration::Nothing, stands: Stands::Unchanged }
     }
 }
 
@@ -56,9 +56,9 @@ impl Act<'_> {
             Attempt::Skipped(why) => {
                 (Fate::Skipped, StepOutcome::Skipped { why: self.masker.mask(why.as_bytes()) })
             }
-            Attempt::Failed(Failure { why, output, back, stands }) => {
+            Attempt::Failed(Failure { why, output, restored, stands }) => {
                 let (why, output) = (self.masker.mask(why.as_bytes()), self.masker.mask(output.as_bytes()));
-                (Fate::Failed, StepOutcome::Failed { why, output, back, stands })
+                (Fate::Failed, StepOutcome::Failed { why, output, restored, stands })
             }
         };
         self.set_fate(index, fate);
@@ -95,18 +95,18 @@ impl Act<'_> {
 
     /// Restores what the step replaced, and looks at the resource again. `change` is the planned change.
     pub(super) fn failed(&mut self, index: u32, change: Option<&Change>, error: ApplyError) -> Failure {
-        let put_back = self.undo.put_back(self.system, &[index]);
+        let restoring = self.undo.restore(self.system, &[index]);
         let is_final = change.is_some_and(is_irreversible);
-        let (back, why) = match put_back {
-            Ok(true) if !is_final => (PutBack::Restored, error.message),
-            Ok(_) => (PutBack::Nothing, error.message),
+        let (restored, why) = match restoring {
+            Ok(true) if !is_final => (Restoration::Done, error.message),
+            Ok(_) => (Restoration::Nothing, error.message),
             Err(second) => {
-                let why = format!("{}; and it could not be put back: {}", error.message, second.message);
-                (PutBack::Stuck, why)
+                let why = format!("{}; and it could not be restored: {}", error.message, second.message);
+                (Restoration::Stuck, why)
             }
         };
         let stands = change.map_or(Stands::Unknown, |change| self.stands(index, change));
-        Failure { why, output: error.output, back, stands }
+        Failure { why, output: error.output, restored, stands }
     }
 
     /// Returns the state of the resource at `index` after `change` failed.
@@ -134,11 +134,11 @@ impl Act<'_> {
     pub(super) fn revise(&mut self, index: u32, failure: Failure) {
         let why = self.masker.mask(failure.why.as_bytes());
         let output = self.masker.mask(failure.output.as_bytes());
-        let Failure { back, stands, .. } = failure;
+        let Failure { restored, stands, .. } = failure;
         let places = self.course.of(index).results.iter().rev();
         let changed = places.copied().find(|place| self.results[*place].outcome.changed());
         if let Some(result) = changed.and_then(|place| self.results.get_mut(place)) {
-            result.outcome = StepOutcome::Failed { why, output, back, stands };
+            result.outcome = StepOutcome::Failed { why, output, restored, stands };
             self.channel.event(EventKind::StepFinished { result: result.clone() });
         }
     }

@@ -70,7 +70,7 @@ pub(crate) fn unguardable(
     };
     let losing = own.filter_map(|step| {
         let lost = lost(&step.removes, needed)?;
-        Some(refuse(&step.step, &format!("{lost} is removed, and packages are not put back")))
+        Some(refuse(&step.step, &format!("{lost} is removed, and packages are not restored")))
     });
     let mut refused: Refused = losing.collect();
     if !can_arm {
@@ -78,7 +78,7 @@ pub(crate) fn unguardable(
         refused.extend(guarded.map(|step| refuse(step, why)));
         return refused;
     }
-    let is_kept = |step: &Step| decoded.wanted[step.resource as usize].is_put_back_whole();
+    let is_kept = |step: &Step| decoded.wanted[step.resource as usize].is_restored_whole();
     // Accounts are restored with their whole files, so nothing else must be kept of them.
     let guarded = guarded.filter(|step| step.change.verb != Verb::Act && !is_kept(step));
     let sensitive = |step: &Step| draft.veil.hides(step.resource);

@@ -124,7 +124,7 @@ impl Standing {
         }
         let log = super::read(&stuck.join("log"), LOG_LIMIT).ok().flatten().unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let failed = log.lines().filter(|line| line.starts_with("failed to put back ")).collect::<Vec<_>>();
+        let failed = log.lines().filter(|line| line.starts_with("failed to restore ")).collect::<Vec<_>>();
         Ok(Self::Stuck(format!("{}; the saved state is in {}", failed.join(", "), stuck.display())))
     }
 
@@ -325,10 +325,10 @@ mod tests {
     #[test]
     fn a_revert_that_failed_says_what_and_where() {
         let (_folder, state) = armed_by("one");
-        fs::write(state.path("armed/log"), "cp: x\nfailed to put back /etc/x\n").unwrap();
+        fs::write(state.path("armed/log"), "cp: x\nfailed to restore /etc/x\n").unwrap();
         rename(&state, ARMED, STUCK).unwrap();
         let Standing::Stuck(why) = Standing::read(&state).unwrap() else { panic!() };
-        assert!(why.starts_with("failed to put back /etc/x; the saved state is in /"), "{why}");
+        assert!(why.starts_with("failed to restore /etc/x; the saved state is in /"), "{why}");
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Stuck(why), "every caller is told");
     }
 }

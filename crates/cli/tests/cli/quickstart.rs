@@ -60,7 +60,7 @@ fn an_edit_is_planned_as_exactly_its_difference_and_then_made() {
 }
 
 #[test]
-fn what_a_person_moved_is_put_back() {
+fn what_a_person_changed_is_corrected() {
     let world = World::example("quickstart");
     assert_eq!(world.run(&["apply", ".", "--yes"]).exit, 0);
     world.write("sandbox/etc/hello/old.conf", "back again\n");

@@ -1,7 +1,7 @@
 //! The questions that a history answers.
 
 use converge_history::{Filter, FindError, History};
-use converge_model::{HostState, PutBack, Stands, StepOutcome};
+use converge_model::{HostState, Restoration, Stands, StepOutcome};
 
 use crate::record;
 use crate::runs::{Told, changed, edit, host, id, in_sync, plan, result};
@@ -114,7 +114,7 @@ async fn corrections_are_counted_by_resource() {
     let failed = StepOutcome::Failed {
         why: "x".into(),
         output: String::new(),
-        back: PutBack::Restored,
+        restored: Restoration::Done,
         stands: Stands::Unknown,
     };
     let (done, failed) =

@@ -1,7 +1,9 @@
 //! A run from the history has the events of the original run.
 
 use converge_history::{FILE, History};
-use converge_model::{EventKind, HostState, Problem, PropertyChange, PutBack, Shown, Stands, StepOutcome};
+use converge_model::{
+    EventKind, HostState, Problem, PropertyChange, Restoration, Shown, Stands, StepOutcome,
+};
 
 use crate::runs::{Told, changed, edit, host, id, in_sync, kept, plan, result};
 use crate::{record, told};
@@ -26,7 +28,7 @@ async fn every_event_comes_back_in_the_order_in_which_it_came() {
     let failed = StepOutcome::Failed {
         why: "dead".into(),
         output: "log".into(),
-        back: PutBack::Restored,
+        restored: Restoration::Done,
         stands: Stands::Unknown,
     };
     let revised = result(0, "/a", &first, failed);

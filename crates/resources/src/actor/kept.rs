@@ -49,11 +49,11 @@ pub(super) enum Copy {
 }
 
 impl Kept {
-    pub(super) fn put_back(self, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
+    pub(super) fn restore(self, system: &dyn System, store: Option<&Files>) -> Result<(), ApplyError> {
         let files = system.files();
         let fail = |path: &Path| {
             let path = path.to_owned();
-            move |error: io::Error| ApplyError::at("put back", &path, &error)
+            move |error: io::Error| ApplyError::at("restore", &path, &error)
         };
         match self {
             Self::Nothing(path) => match files.entry(&path).map_err(fail(&path))? {
@@ -62,7 +62,7 @@ impl Kept {
                 Some(_) => files.remove(&path).map_err(fail(&path)),
             },
             Self::File { path, metadata, content } => {
-                put_back_file(files, store, &path, &metadata, &content).map_err(fail(&path))
+                restore_file(files, store, &path, &metadata, &content).map_err(fail(&path))
             }
             Self::Link { path, metadata, target } => {
                 restore::link(files, &path, &metadata, &target).map_err(fail(&path))
@@ -71,18 +71,17 @@ impl Kept {
             Self::Metadata { path, metadata } => restore::dress(files, &path, &metadata).map_err(fail(&path)),
             Self::Tree { path, kept } => {
                 let store = store.ok_or_else(|| fail(&path)(io::ErrorKind::NotFound.into()))?;
-                files.put_tree_back(&path, store, &kept).map_err(fail(&path))
+                files.restore_tree(&path, store, &kept).map_err(fail(&path))
             }
             Self::Empty(path) => files.empty(&path).map_err(fail(&path)),
             Self::Unit { verb, unit } => {
                 system.units().act(verb, &unit).map_err(|error| ApplyError::new(error.to_string()))
             }
-            Self::Receipt { key, receipt } => {
-                system.receipts().set(&key, receipt.as_ref()).map_err(|error| {
-                    ApplyError::new(format!("failed to put back the receipt of {key}: {error}"))
-                })
-            }
-            Self::Accounts(changes) => put_back_accounts(system, &changes),
+            Self::Receipt { key, receipt } => system
+                .receipts()
+                .set(&key, receipt.as_ref())
+                .map_err(|error| ApplyError::new(format!("failed to restore the receipt of {key}: {error}"))),
+            Self::Accounts(changes) => restore_accounts(system, &changes),
             Self::Kernel { path, before } => files.set_kernel(&path, &before).map_err(fail(&path)),
             Self::UnitFiles => {
                 system.units().reload_files().map_err(|error| ApplyError::new(error.to_string()))
@@ -97,7 +96,7 @@ impl Kept {
     }
 }
 
-fn put_back_file(
+fn restore_file(
     files: &Files,
     store: Option<&Files>,
     path: &Path,
@@ -117,7 +116,7 @@ fn put_back_file(
 }
 
 /// Makes the changes that are still needed.
-fn put_back_accounts(system: &dyn System, changes: &[AccountChange]) -> Result<(), ApplyError> {
+fn restore_accounts(system: &dyn System, changes: &[AccountChange]) -> Result<(), ApplyError> {
     for change in changes {
         let table = system.accounts().table().map_err(|error| ApplyError::new(error.to_string()))?;
         if !change.is_needless(&table) {

@@ -31,7 +31,7 @@ pub const PROGRAM: &str = "reverter";
 pub fn revert(system: &dyn System, state: &Path, at_boot: bool) -> io::Result<()> {
     match Taken::take(state)? {
         Some(taken) => {
-            let is_whole = taken.put_back(system, at_boot)?;
+            let is_whole = taken.restore(system, at_boot)?;
             taken.finish(is_whole)
         }
         None => Ok(()),
@@ -71,27 +71,27 @@ impl Taken {
     }
 
     /// Restores everything and logs each failure. Returns whether everything was restored.
-    fn put_back(&self, system: &dyn System, at_boot: bool) -> io::Result<bool> {
+    fn restore(&self, system: &dyn System, at_boot: bool) -> io::Result<bool> {
         let log = self.folder.join("log");
         let mut log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(log)?;
         let backs = match self.backs() {
             Ok(backs) => backs,
             Err(error) => {
-                writeln!(log, "failed to put back the noted changes: {error}")?;
+                writeln!(log, "failed to restore the noted changes: {error}")?;
                 return Ok(false);
             }
         };
         let mut is_whole = true;
         for back in &backs {
-            if let Err(error) = self.put_one_back(system, back, at_boot) {
-                writeln!(log, "failed to put back {}: {error}", back.name())?;
+            if let Err(error) = self.restore_one(system, back, at_boot) {
+                writeln!(log, "failed to restore {}: {error}", back.name())?;
                 is_whole = false;
             }
         }
         Ok(is_whole)
     }
 
-    pub(super) fn put_one_back(&self, system: &dyn System, back: &Back, at_boot: bool) -> io::Result<()> {
+    pub(super) fn restore_one(&self, system: &dyn System, back: &Back, at_boot: bool) -> io::Result<()> {
         let files = &self.files;
         match back {
             Back::Gone { path: Place(path) } => self.remove(path),
@@ -104,7 +104,7 @@ impl Taken {
             }
             Back::Folder { path: Place(path), metadata } => restore::folder(files, path, metadata),
             Back::Dress { path: Place(path), metadata } => restore::dress(files, path, metadata),
-            Back::Tree { path: Place(path), kept: Place(kept) } => files.put_tree_back(path, files, kept),
+            Back::Tree { path: Place(path), kept: Place(kept) } => files.restore_tree(path, files, kept),
             Back::Empty { path: Place(path) } => files.empty(path),
             Back::Kernel { path: Place(path), copy } => {
                 files.set_kernel(path, &fs::read(self.folder.join(copy))?)
@@ -116,7 +116,7 @@ impl Taken {
             }
             Back::Run(line) => run(system, &self.command(line)?),
             Back::Again(_) if at_boot => Ok(()),
-            Back::Again(back) => self.put_one_back(system, back, at_boot),
+            Back::Again(back) => self.restore_one(system, back, at_boot),
         }
     }
 

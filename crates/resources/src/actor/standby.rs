@@ -183,12 +183,12 @@ impl Standby {
             Ok(Some(backs)) => self.append(&Noted::Change(backs)),
             Ok(None) if self.lenient => Ok(()),
             Ok(None) => {
-                let message = "the host cannot put it back by itself";
+                let message = "the host cannot restore it by itself";
                 return Err(ApplyError::new(message));
             }
             Err(error) => Err(error),
         };
-        noted.map_err(|error| ApplyError::new(format!("failed to note how to put it back: {error}")))
+        noted.map_err(|error| ApplyError::new(format!("failed to note how to restore it: {error}")))
     }
 
     /// Notes a unit on which `verb` is repeated after everything was restored.

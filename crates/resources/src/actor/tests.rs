@@ -56,7 +56,7 @@ fn a_copy_has_all_that_the_file_has_and_none_is_made_of_nothing() {
 }
 
 #[test]
-fn what_was_kept_is_put_back_in_reverse_and_the_rest_of_it_although_one_fails() {
+fn what_was_kept_is_restored_in_reverse_and_the_rest_of_it_although_one_fails() {
     let trial = Trial::new();
     for name in ["a", "b", "c"] {
         trial.write(&format!("/srv/{name}/x"), "old");
@@ -75,23 +75,23 @@ fn what_was_kept_is_put_back_in_reverse_and_the_rest_of_it_although_one_fails() 
         }
     }
     let system = trial.world();
-    assert!(undo.put_back(system, &[1]).unwrap());
+    assert!(undo.restore(system, &[1]).unwrap());
     assert_eq!(trial.read("/srv/a/x"), b"one", "what the other resource did stays");
     fs::remove_dir_all(trial.at("/srv/b")).unwrap();
-    let error = undo.put_back(system, &[0]).unwrap_err();
-    assert!(error.message.starts_with("failed to put back /srv/b/x: "), "{error}");
+    let error = undo.restore(system, &[0]).unwrap_err();
+    assert!(error.message.starts_with("failed to restore /srv/b/x: "), "{error}");
     assert_eq!((trial.read("/srv/a/x"), trial.read("/srv/c/x")), (b"old".to_vec(), b"old".to_vec()));
-    assert!(!undo.put_back(system, &[0, 1]).unwrap(), "nothing is kept any more");
+    assert!(!undo.restore(system, &[0, 1]).unwrap(), "nothing is kept any more");
 }
 
 #[test]
-fn a_note_of_ours_alone_is_nothing_that_was_put_back() {
+fn a_note_of_ours_alone_is_nothing_that_was_restored() {
     let trial = Trial::new();
     let mut undo = trial.undo();
     let none = Digest::of(b"");
     let receipt = Receipt { source: none, seen: none, paths: Vec::new(), text: "x".into() };
     trial.act(&mut undo, |actor| actor.set_receipt("a:b", Some(&receipt))).unwrap();
-    assert!(!undo.put_back(trial.world(), &[0]).unwrap());
+    assert!(!undo.restore(trial.world(), &[0]).unwrap());
     assert!(trial.view(|view| view.receipt("a:b").unwrap()).is_none());
 }
 
@@ -112,6 +112,6 @@ fn what_is_no_file_is_kept_as_what_it_is_or_left_alone() {
     assert!(!trial.at("/etc/empty").exists());
     let error = trial.act(&mut undo, |actor| actor.remove("/etc/fifo".as_ref())).unwrap_err();
     assert!(error.message.contains("it is a device, a socket or a FIFO"), "{error}");
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(trial.image(), before);
 }

@@ -46,12 +46,12 @@ impl Undo {
 
     /// Restores, in reverse order, all that was kept for the resources in `owners`. It tries everything and returns
     /// the first failure. Returns whether there was anything but receipts, which are only notes.
-    pub fn put_back(&mut self, system: &dyn System, owners: &[u32]) -> Result<bool, ApplyError> {
+    pub fn restore(&mut self, system: &dyn System, owners: &[u32]) -> Result<bool, ApplyError> {
         let mut theirs: Vec<_> = owners.iter().flat_map(|owner| self.kept.remove(owner)).flatten().collect();
         theirs.sort_by_key(|(place, _)| *place);
         let any = theirs.iter().any(|(_, kept)| !matches!(kept, Kept::Receipt { .. }));
         let outcomes: Vec<_> =
-            theirs.into_iter().rev().map(|(_, kept)| kept.put_back(system, self.store.as_ref())).collect();
+            theirs.into_iter().rev().map(|(_, kept)| kept.restore(system, self.store.as_ref())).collect();
         outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(())).map(|()| any)
     }
 

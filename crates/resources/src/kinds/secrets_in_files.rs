@@ -158,7 +158,7 @@ fn what_a_secret_takes_the_place_of_is_kept_in_memory_alone() {
         assert!(String::from_utf8(trial.read(path)).unwrap().contains("hunter2"), "{kind}");
         let kept = fs::read_dir(trial.at("/var/lib/converge/undo")).unwrap().count();
         assert_eq!(kept, 0, "{kind}: the old text may hold the secret of before");
-        trial.put_back(undo);
+        trial.restore(undo);
         assert_eq!(trial.read(path), b"[Service]\np=older\n", "{kind}");
     }
 }

@@ -294,13 +294,13 @@ impl Trial {
     }
 
     /// Restores the content that an apply replaced.
-    pub(crate) fn put_back(&self, undo: Undo) {
-        self.try_put_back(undo).unwrap();
+    pub(crate) fn restore(&self, undo: Undo) {
+        self.try_restore(undo).unwrap();
     }
 
-    /// Like [`Trial::put_back`], but may fail.
-    pub(crate) fn try_put_back(&self, mut undo: Undo) -> Result<(), ApplyError> {
-        undo.put_back(&self.host, &[0]).map(drop)
+    /// Like [`Trial::restore`], but may fail.
+    pub(crate) fn try_restore(&self, mut undo: Undo) -> Result<(), ApplyError> {
+        undo.restore(&self.host, &[0]).map(drop)
     }
 
     /// Asserts the laws on a resource that is not in sync, applies it and returns the change.
@@ -330,8 +330,8 @@ impl Trial {
         self.assert_in_sync(kind, params);
         self.assert_watched(kind, params, &planned.change);
         if planned.change.irreversible.is_none() {
-            self.put_back(undo);
-            assert_eq!(self.image(), before, "law 5: not put back");
+            self.restore(undo);
+            assert_eq!(self.image(), before, "law 5: not restored");
             self.apply(kind, params).unwrap_or_else(|error| panic!("{error}: {}", error.output));
         }
         planned.change

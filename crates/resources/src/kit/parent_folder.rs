@@ -92,7 +92,7 @@ mod tests {
         assert!(!old.is_new() && old.effect().is_none() && old.need == Need::Met);
         make(&old).unwrap();
         assert_eq!(fs::metadata(trial.at("/etc/app.d")).unwrap().permissions().mode() & 0o777, 0o700);
-        trial.put_back(undo);
+        trial.restore(undo);
         assert!(!trial.at("/etc/app.d").exists());
 
         trial.write("/etc/app.d", "a file");

@@ -177,7 +177,7 @@ mod tests {
             let copy = trial.at("/etc/x.converge-backup");
             assert_eq!(trial.read("/etc/x.converge-backup"), b"old = 1\n", "{kind}");
             assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o7777, 0o600, "{kind}");
-            trial.put_back(undo);
+            trial.restore(undo);
             assert_eq!(trial.read("/etc/x"), b"old = 1\n", "{kind}");
             assert!(!copy.exists(), "{kind}: the copy goes with what it was made for");
 

@@ -4,7 +4,7 @@ use super::*;
 use converge_lang::Window;
 use converge_lang::rollout::Share;
 use converge_model::plan::{Drift, Holder};
-use converge_model::{Blocked, Change, PropertyChange, PutBack, Stands, StepOutcome, StepResult, Verb};
+use converge_model::{Blocked, Change, PropertyChange, Restoration, Stands, StepOutcome, StepResult, Verb};
 
 const START: &str = "2026-01-05T10:00:00Z";
 
@@ -191,7 +191,7 @@ fn drift_is_told_once_and_what_each_resource_says_is_done() {
 }
 
 #[test]
-fn a_resource_that_is_put_back_again_and_again_is_left_alone_until_it_is_as_it_should_be() {
+fn a_resource_that_is_corrected_again_and_again_is_left_alone_until_it_is_as_it_should_be() {
     let within = Some(Duration::from_secs(3600));
     let policy = DriftPolicy { fight_after: Some(2), fight_within: within, ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
@@ -222,7 +222,7 @@ fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
     let failed = StepOutcome::Failed {
         why: "no".into(),
         output: String::new(),
-        back: PutBack::Restored,
+        restored: Restoration::Done,
         stands: Stands::Unknown,
     };
     let told = keeper.acted(&host("a"), &[address("/a")], &report(HostState::Failed, vec![("/a", failed)]));
@@ -253,7 +253,7 @@ fn a_host_that_is_lost_is_told_once_holds_back_those_after_it_and_recovers() {
 }
 
 #[test]
-fn what_moved_is_put_back_beside_a_resource_that_cannot_be_planned() {
+fn what_moved_is_corrected_beside_a_resource_that_cannot_be_planned() {
     let mut keeper = keeper(&["a", "b<a"], &correcting());
     let blocked = |name: &str| Blocked {
         resource: 1,
@@ -307,7 +307,7 @@ fn outside_its_window_drift_is_reported_and_looked_at_again_when_it_opens() {
 }
 
 #[test]
-fn while_too_many_hosts_drifted_nothing_is_put_back() {
+fn while_too_many_hosts_drifted_nothing_is_corrected() {
     let policy = DriftPolicy { max_share: Some(Share::Percent(50)), ..correcting() };
     let mut keeper = keeper(&["a", "b", "c", "d"], &policy);
     let mut check = |name: &str, steps: Vec<Step>, correct: usize, told: &[&str]| {
@@ -328,7 +328,7 @@ fn while_too_many_hosts_drifted_nothing_is_put_back() {
 }
 
 #[test]
-fn what_nobody_is_to_put_back_keeps_nothing_else_from_it() {
+fn what_is_only_reported_keeps_nothing_else_from_its_correction() {
     let policy = DriftPolicy { max_share: Some(Share::Percent(50)), fight_after: Some(1), ..correcting() };
     let report = DriftPolicy { mode: DriftMode::Report, ..policy.clone() };
     let mut all = hosts(&["a", "b", "c", "d"], &policy);
@@ -374,7 +374,7 @@ fn that_too_many_drifted_is_told_once_in_all_lives_of_a_daemon() {
 }
 
 #[test]
-fn nothing_is_put_back_that_cannot_be_remembered() {
+fn nothing_is_corrected_that_cannot_be_remembered() {
     let policy = DriftPolicy { fight_after: Some(2), ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
     assert!(!keeper.remembers(true) && keeper.remembers(false) && !keeper.remembers(false));
@@ -390,7 +390,7 @@ fn nothing_is_put_back_that_cannot_be_remembered() {
 }
 
 #[test]
-fn a_clock_that_is_put_back_holds_up_nothing_and_starts_no_fight() {
+fn a_clock_that_is_set_back_holds_up_nothing_and_starts_no_fight() {
     let policy = DriftPolicy { fight_after: Some(1), ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
     // A machine started with a clock that was years ahead, until the clock was set.

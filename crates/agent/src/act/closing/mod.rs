@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use converge_model::{HostReport, HostState, Problem, PutBack, Stands, StepOutcome, StepResult, Verb};
+use converge_model::{HostReport, HostState, Problem, Restoration, Stands, StepOutcome, StepResult, Verb};
 use converge_resources::kind::Planned;
 use converge_resources::system::services::Ended;
 use converge_resources::view::Base;
@@ -40,7 +40,7 @@ impl Act<'_> {
             }
             Some(Halt::Stopped) => HostState::Interrupted,
             Some(Halt::Reverted(what)) => {
-                self.problems.push(taken_back(what));
+                self.problems.push(reverted(what));
                 HostState::Reverted
             }
             Some(Halt::Stuck(why)) => {
@@ -105,16 +105,16 @@ impl Act<'_> {
         let output = units.into_iter().next().map(journal).unwrap_or_default();
         let error = ApplyError { message: pending, output };
         if let Some(Acted { action, because }) = self.course.of_mut(index).acted.take() {
-            let outcome = self.take_back(index, &action, &because, error);
-            if let StepOutcome::Failed { why, output, back, stands } = outcome {
-                self.revise(index, Failure { why, output, back, stands });
+            let outcome = self.restore_causes(index, &action, &because, error);
+            if let StepOutcome::Failed { why, output, restored, stands } = outcome {
+                self.revise(index, Failure { why, output, restored, stands });
             }
             return;
         }
         if !error.output.is_empty() {
             let (why, output) = (error.message.clone(), error.output.clone());
             let stands = Stands::Differs { properties: Vec::new() };
-            self.revise(index, Failure { why, output, back: PutBack::Nothing, stands });
+            self.revise(index, Failure { why, output, restored: Restoration::Nothing, stands });
         }
         if !self.resource(index).options.may_fail {
             let message = format!("{}{}", error.message, self.undone_by(index));
@@ -186,8 +186,8 @@ impl Act<'_> {
     fn left_by(&self, index: u32) -> Option<Verb> {
         let mut results = self.course.of(index).results.iter().map(|place| &self.results[*place]);
         let stays = |result: &&StepResult| match &result.outcome {
-            StepOutcome::Failed { back, stands, .. } => {
-                *back != PutBack::Restored && *stands != Stands::Unchanged
+            StepOutcome::Failed { restored, stands, .. } => {
+                *restored != Restoration::Done && *stands != Stands::Unchanged
             }
             outcome => outcome.changed(),
         };
@@ -196,10 +196,10 @@ impl Act<'_> {
 }
 
 /// Returns the problem of changes that the host reverted, and what the user can do next.
-fn taken_back(what: &str) -> Problem {
+fn reverted(what: &str) -> Problem {
     Problem {
         address: None,
-        message: format!("no new connection confirmed it in time; the host put back {what}"),
+        message: format!("no new connection confirmed it in time; the host reverted {what}"),
         help: Some(
             "these steps are undone: correct the change that blocks a new connection, then plan again".into(),
         ),
@@ -211,7 +211,7 @@ pub(crate) fn stuck(why: &str) -> Problem {
     Problem {
         address: None,
         message: format!("the host could not revert the guarded steps: {why}"),
-        help: Some("put back by hand what it names, from the copies there; then remove that folder: until then every apply is refused".into()),
+        help: Some("restore by hand what it names, from the copies there; then remove that folder: until then every apply is refused".into()),
     }
 }
 

@@ -81,8 +81,11 @@ fn a_unit_that_did_not_stay_up_says_how_it_ended() {
         assert_eq!(report.state, HostState::Failed, "{report:?}");
         assert!(told(&report)[0].ends_with(expected), "{report:?}");
         let failed = report.results.iter().find(|result| result.outcome.failed()).unwrap();
-        let StepOutcome::Failed { output, back, .. } = &failed.outcome else { panic!() };
-        assert_eq!((output.as_str(), *back), ("app.service: a line of its journal\n", PutBack::Nothing));
+        let StepOutcome::Failed { output, restored, .. } = &failed.outcome else { panic!() };
+        assert_eq!(
+            (output.as_str(), *restored),
+            ("app.service: a line of its journal\n", Restoration::Nothing)
+        );
     };
     check(&end(false), "; it ended by itself 4 s after it was started");
     check(&end(true), "; a signal ended it 4 s after it was started");
@@ -131,8 +134,8 @@ fn steps_that_failed_for_want_of_rights_say_once_what_to_write() {
     let failed = |why: &str| {
         let bench = Bench::new();
         let mut result = bench.apply(&[bench.file("/etc/motd", "x\n")]).results.remove(0);
-        let (output, back, stands) = (String::new(), PutBack::Nothing, Stands::Unchanged);
-        result.outcome = StepOutcome::Failed { why: why.to_owned(), output, back, stands };
+        let (output, restored, stands) = (String::new(), Restoration::Nothing, Stands::Unchanged);
+        result.outcome = StepOutcome::Failed { why: why.to_owned(), output, restored, stands };
         result
     };
     let refused = failed("failed to write /etc/motd: Permission denied (os error 13)");

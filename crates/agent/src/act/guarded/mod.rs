@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use converge_model::wire::Guard;
-use converge_model::{EventKind, PutBack, Stands, StepOutcome};
+use converge_model::{EventKind, Restoration, Stands, StepOutcome};
 use converge_resources::System;
 use converge_resources::actor::Standby;
 use converge_resources::system::processes::Command;
@@ -148,9 +148,10 @@ impl Act<'_> {
         self.let_settle(&group);
         let in_time = armed::is_armed(state);
         let touched = |result: &converge_model::StepResult| {
-            let is_whole =
-                |back: &PutBack, stands: &Stands| *back == PutBack::Restored || *stands == Stands::Unchanged;
-            let half = matches!(&result.outcome, StepOutcome::Failed { back, stands, .. } if !is_whole(back, stands));
+            let is_whole = |restored: &Restoration, stands: &Stands| {
+                *restored == Restoration::Done || *stands == Stands::Unchanged
+            };
+            let half = matches!(&result.outcome, StepOutcome::Failed { restored, stands, .. } if !is_whole(restored, stands));
             group.members.contains(&result.resource) && (half || result.outcome.changed())
         };
         if in_time {
@@ -167,7 +168,7 @@ impl Act<'_> {
         self.undo.stand_by(None);
         match standing {
             Ok(Standing::Confirmed(owner)) => self.disarm(&owner, state),
-            Ok(Standing::Reverted(_)) => self.taken_back(&group, in_time),
+            Ok(Standing::Reverted(_)) => self.reverted(&group, in_time),
             Ok(Standing::Stuck(why)) => self.halt = Some(Halt::Stuck(why)),
             Ok(other) => {
                 self.halt = Some(Halt::Stuck(format!("the state of the revert is unknown: {other:?}")))
@@ -203,17 +204,17 @@ impl Act<'_> {
     }
 
     /// Handles a group that the host reverted. If that happened during a step, that step is restored too.
-    fn taken_back(&mut self, group: &Group, in_time: bool) {
+    fn reverted(&mut self, group: &Group, in_time: bool) {
         let mut members = group.members.clone();
         members.dedup();
         self.channel.event(EventKind::Reverted);
-        let put_back = if in_time { Ok(true) } else { self.undo.put_back(self.system, &members) };
+        let restoring = if in_time { Ok(true) } else { self.undo.restore(self.system, &members) };
         for index in 0..self.results.len() {
             let result = &mut self.results[index];
             if members.contains(&result.resource) && result.outcome.changed() {
-                let why = "no new connection confirmed it, so the host put it back".to_owned();
-                let (output, back, stands) = (String::new(), PutBack::Restored, Stands::Unchanged);
-                result.outcome = StepOutcome::Failed { why, output, back, stands };
+                let why = "no new connection confirmed it, so the host reverted it".to_owned();
+                let (output, restored, stands) = (String::new(), Restoration::Done, Stands::Unchanged);
+                result.outcome = StepOutcome::Failed { why, output, restored, stands };
                 self.channel.event(EventKind::StepFinished { result: result.clone() });
             }
         }
@@ -229,7 +230,7 @@ impl Act<'_> {
             self.set_fate(*index, Fate::Failed);
         }
         let names = self.names_of(&members);
-        self.halt = Some(match put_back {
+        self.halt = Some(match restoring {
             Ok(_) => Halt::Reverted(names),
             Err(error) => Halt::Stuck(format!("{}: {names}", error.message)),
         });

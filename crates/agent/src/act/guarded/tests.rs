@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use converge_model::{HostReport, HostState, Notify, NotifyHow, PutBack, Resource, StepOutcome, Value};
+use converge_model::{HostReport, HostState, Notify, NotifyHow, Resource, Restoration, StepOutcome, Value};
 use converge_resources::System;
 use converge_resources::actor::revert::revert;
 use converge_resources::system::services::systemd::clock::{BOOT_LINK, BOOT_UNIT};
@@ -44,9 +44,9 @@ fn apply(bench: &Bench, resources: &[Resource], fates: &[Fate]) -> (HostReport, 
         seen.lock().unwrap().push(noted(&state, &root));
         match fates.pop().unwrap() {
             Fate::Confirmed => drop(confirm(&state, "run-1").unwrap()),
-            Fate::Reverted => put_back(&state),
+            Fate::Reverted => run_revert(&state),
             Fate::Stuck => {
-                std::fs::write(state.path("armed/log"), "failed to put back /etc/ssh/one: it is full\n")
+                std::fs::write(state.path("armed/log"), "failed to restore /etc/ssh/one: it is full\n")
                     .unwrap();
                 std::fs::rename(state.path("armed"), state.path("revert-failed")).unwrap();
             }
@@ -60,7 +60,7 @@ fn apply(bench: &Bench, resources: &[Resource], fates: &[Fate]) -> (HostReport, 
 }
 
 /// Does what the timer starts.
-fn put_back(state: &State) {
+fn run_revert(state: &State) {
     let elsewhere = tempfile::tempdir().unwrap();
     let machine = converge_resources::system::fake::World::new(elsewhere.path()).unwrap();
     machine.command("systemctl restart ssh.service", |_| 0);
@@ -152,7 +152,7 @@ fn an_unbroken_stretch_with_what_it_notifies_is_one_group() {
 }
 
 #[test]
-fn an_armed_group_is_taken_back_at_the_next_boot_too() {
+fn an_armed_group_is_reverted_at_the_next_boot_too() {
     let bench = Bench::new();
     let wants = bench.root().join(&BOOT_LINK[1..]);
     std::fs::create_dir_all(wants.parent().unwrap()).unwrap();
@@ -218,16 +218,16 @@ fn a_group_that_bans_is_asked_about_once_its_bans_are_there() {
 }
 
 #[test]
-fn a_group_whose_time_is_over_in_its_midst_is_taken_back_without_a_question() {
+fn a_group_whose_time_is_over_in_its_midst_is_reverted_without_a_question() {
     let bench = Bench::new();
     let resources = mixed(&bench);
     let work = || apply(&bench, &resources, &[Fate::Confirmed]);
-    let (report, groups) = bench.beside(ended("file[/etc/ssh/one]"), || put_back(&bench.state), work);
+    let (report, groups) = bench.beside(ended("file[/etc/ssh/one]"), || run_revert(&bench.state), work);
     assert_eq!((report.state, groups.len()), (HostState::Reverted, 0), "{report:?}");
     let text = |path: &str| std::fs::read_to_string(bench.root().join(path)).unwrap_or_default();
     assert_eq!([text("etc/ssh/one"), text("etc/ssh/two"), text("etc/last")], ["old\n", "", ""]);
     let outcomes: Vec<_> = report.results.iter().map(|result| &result.outcome).collect();
-    assert!(matches!(outcomes[1], StepOutcome::Failed { back: PutBack::Restored, .. }), "{report:?}");
+    assert!(matches!(outcomes[1], StepOutcome::Failed { restored: Restoration::Done, .. }), "{report:?}");
     let StepOutcome::Failed { why, .. } = outcomes[2] else { panic!("{report:?}") };
     assert_eq!(why, "the time to confirm ended before its turn");
 }
@@ -245,7 +245,7 @@ fn what_a_group_owed_goes_with_it_and_what_others_owe_stays() {
         first.notify = if others { notify } else { Vec::new() };
         let catalog = [first, second, service("web")];
         let work = || apply(&bench, &catalog, &[Fate::Confirmed]);
-        let (report, _) = bench.beside(ended("file[/etc/ssh/two]"), || put_back(&bench.state), work);
+        let (report, _) = bench.beside(ended("file[/etc/ssh/two]"), || run_revert(&bench.state), work);
         assert_eq!(report.state, HostState::Reverted, "{report:?}");
         let plan = bench.look(&catalog);
         let is_owed = plan.steps.iter().any(|step| step.owed && step.address.as_str() == "service[web]");
@@ -260,7 +260,7 @@ fn a_host_that_could_not_take_a_group_back_is_for_a_person_to_look_at() {
     let (report, _) = apply(&bench, &resources, &[Fate::Stuck]);
     assert_eq!(report.state, HostState::Failed, "{report:?}");
     let expected =
-        "the host could not revert the guarded steps: failed to put back /etc/ssh/one: it is full; ";
+        "the host could not revert the guarded steps: failed to restore /etc/ssh/one: it is full; ";
     assert!(report.problems[0].message.starts_with(expected), "{report:?}");
     assert!(!bench.root().join("etc/last").exists(), "nothing is done after it");
     let mut order = order(&resources);
@@ -330,12 +330,12 @@ fn a_revert_that_stopped_midway_is_begun_again_by_the_next_look() {
 
 /// Returns what an agent finds when it waits for a group that ended so long ago, and how often it started the revert
 /// itself.
-fn waited(over: Duration, takes_back: bool) -> (Standing, usize) {
+fn waited(over: Duration, reverts: bool) -> (Standing, usize) {
     let bench = left_behind();
     let line = words(&bench.state).join(" ");
     let state = State::in_folder(bench.state.path(""));
     bench.world.command(&line, move |_| {
-        if takes_back {
+        if reverts {
             std::fs::rename(state.path("armed"), state.path("reverted")).unwrap();
         }
         0
@@ -382,7 +382,7 @@ fn what_nobody_confirms_is_as_it_was_and_ends_the_run() {
     };
     for address in ["file[/etc/ssh/one]", "file[/etc/ssh/two]"] {
         assert!(
-            matches!(outcome(address), StepOutcome::Failed { back: PutBack::Restored, .. }),
+            matches!(outcome(address), StepOutcome::Failed { restored: Restoration::Done, .. }),
             "{report:?}"
         );
     }
@@ -391,7 +391,7 @@ fn what_nobody_confirms_is_as_it_was_and_ends_the_run() {
     let text = |path: &str| std::fs::read_to_string(bench.root().join(path)).unwrap_or_default();
     assert_eq!([text("etc/ssh/one"), text("etc/ssh/two"), text("etc/end")], ["old\n", "", ""]);
     assert!(
-        report.problems[0].message.contains("put back file[/etc/ssh/one], file[/etc/ssh/two]"),
+        report.problems[0].message.contains("reverted file[/etc/ssh/one], file[/etc/ssh/two]"),
         "{report:?}"
     );
 
@@ -406,7 +406,7 @@ fn what_nobody_confirms_is_as_it_was_and_ends_the_run() {
         "file[/etc/ssh/three]",
     ];
     assert_eq!(changes[..5], expected, "the truth is what the host has");
-    assert!(plan.steps.iter().all(|step| !step.owed), "what was put back owes nothing");
+    assert!(plan.steps.iter().all(|step| !step.owed), "what was restored owes nothing");
 }
 
 #[test]
@@ -423,7 +423,7 @@ fn a_group_that_changed_nothing_asks_nobody() {
 }
 
 #[test]
-fn what_the_host_could_not_take_back_is_refused_unless_that_is_accepted() {
+fn what_the_host_could_not_revert_is_refused_unless_that_is_accepted() {
     let bench = Bench::new();
     bench.world.write("/etc/ssh/key".as_ref(), "old\n");
     let mut key = bench.file("/etc/ssh/key", "new\n");
@@ -477,7 +477,7 @@ fn the_package_that_lets_the_login_in_is_not_removed_unless_that_is_accepted() {
     assert_eq!(look("present", false), []);
     assert_eq!(look("absent", false), [], "it is not there");
     bench.apply(&[ssh("present")]);
-    assert!(look("absent", false)[0].why.contains("packages are not put back"));
+    assert!(look("absent", false)[0].why.contains("packages are not restored"));
     assert_eq!(look("absent", true), []);
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use converge_model::{
-    Certainty, HostState, Notify, NotifyHow, PutBack, Resource, Scalar, Stands, StepOutcome, Value,
+    Certainty, HostState, Notify, NotifyHow, Resource, Restoration, Scalar, Stands, StepOutcome, Value,
 };
 use converge_resources::System;
 
@@ -149,11 +149,13 @@ fn a_package_that_cannot_be_had_stops_no_other_one() {
 }
 
 #[test]
-fn a_failed_step_that_kept_nothing_says_nothing_of_putting_back() {
+fn a_failed_step_that_kept_nothing_says_nothing_of_restoring() {
     let bench = Bench::new();
     let report = bench.apply(&[failing(&bench, |world| world.write("/srv/half".as_ref(), "half"))]);
-    let StepOutcome::Failed { back, stands, .. } = &report.results[0].outcome else { panic!("{report:?}") };
-    assert_eq!((*back, stands), (PutBack::Nothing, &Stands::Unknown));
+    let StepOutcome::Failed { restored, stands, .. } = &report.results[0].outcome else {
+        panic!("{report:?}")
+    };
+    assert_eq!((*restored, stands), (Restoration::Nothing, &Stands::Unknown));
 }
 
 #[test]
@@ -163,13 +165,15 @@ fn a_package_that_failed_and_is_half_there_is_a_change() {
         converge_resources::system::fake::Offer { version: "1".into(), fails: true, ..Default::default() };
     bench.world.offer("tree", offer);
     let report = bench.apply(&[resource("package", "tree")]);
-    let StepOutcome::Failed { back, stands, .. } = &report.results[0].outcome else { panic!("{report:?}") };
+    let StepOutcome::Failed { restored, stands, .. } = &report.results[0].outcome else {
+        panic!("{report:?}")
+    };
     let half = Stands::Differs { properties: vec!["state".to_owned()] };
-    assert_eq!((*back, stands, report.changes()), (PutBack::Nothing, &half, 1));
+    assert_eq!((*restored, stands, report.changes()), (Restoration::Nothing, &half, 1));
 }
 
 #[test]
-fn a_failed_file_is_put_back_and_stands_as_before() {
+fn a_failed_file_is_restored_and_stands_as_before() {
     let bench = Bench::new();
     bench.world.write("/srv/a".as_ref(), "old\n");
     let mut file = bench.file("/srv/a", "new\n");

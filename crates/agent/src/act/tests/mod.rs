@@ -348,7 +348,7 @@ fn fatal(bench: &Bench, text: &str) -> Vec<Resource> {
 }
 
 #[test]
-fn what_its_service_did_not_survive_is_put_back_at_the_closing_look() {
+fn what_its_service_did_not_survive_is_restored_at_the_closing_look() {
     let bench = Bench::new();
     bench.world.unit("app.service");
     bench.apply(&fatal(&bench, "good\n")[..2]);
@@ -361,9 +361,9 @@ fn what_its_service_did_not_survive_is_put_back_at_the_closing_look() {
         (why.clone(), output.clone())
     };
     let (why, output) = of("service[app]");
-    assert!(why.contains("file[/etc/app] was put back; it failed again: "), "{why}");
+    assert!(why.contains("file[/etc/app] was restored; it failed again: "), "{why}");
     assert_eq!(output, "app.service: a line of its journal\n");
-    assert_eq!(of("file[/etc/app]").0, "service[app] failed with it; file[/etc/app] was put back");
+    assert_eq!(of("file[/etc/app]").0, "service[app] failed with it; file[/etc/app] was restored");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! fails.
 
 use converge_model::{
-    Certainty, Change, EventKind, HostReport, HostState, Notify, NotifyHow, PutBack, Resource, Scalar,
+    Certainty, Change, EventKind, HostReport, HostState, Notify, NotifyHow, Resource, Restoration, Scalar,
     Stands, StepOutcome, Value,
 };
 use converge_resources::System;
@@ -119,7 +119,7 @@ fn a_service_that_is_only_enabled_is_restarted_all_the_same() {
 }
 
 #[test]
-fn a_service_that_its_notification_ended_runs_again_once_the_change_is_put_back() {
+fn a_service_that_its_notification_ended_runs_again_once_the_change_is_restored() {
     for (how, last) in [(NotifyHow::AsTargetSays, "restart"), (NotifyHow::Reload, "restart")] {
         let bench = Bench::new();
         running(&bench);
@@ -130,9 +130,9 @@ fn a_service_that_its_notification_ended_runs_again_once_the_change_is_put_back(
         let mut service = resource("service", "app");
         service.params.set("settle", Value::from(0));
         let report = bench.apply(&[file, service]);
-        let all = taken_back(&report);
-        assert_eq!((all[1].0.as_str(), all[1].2), ("service[app]", PutBack::Restored), "{report:?}");
-        assert!(all[1].1.ends_with("; file[/etc/app] was put back, and it runs as before"), "{all:?}");
+        let all = failed_steps(&report);
+        assert_eq!((all[1].0.as_str(), all[1].2), ("service[app]", Restoration::Done), "{report:?}");
+        assert!(all[1].1.ends_with("; file[/etc/app] was restored, and it runs as before"), "{all:?}");
         assert_eq!(bench.world.log().last(), Some(&format!("{last} app.service")));
         let states = bench.world.units().states(&["app.service".to_owned()]).unwrap();
         assert_eq!(states[0].active, Active::Active);
@@ -190,19 +190,19 @@ fn what_waits_for_a_service_that_fails_when_it_is_notified_is_skipped() {
         let found = report.results.iter().rev().find(|result| result.address.as_str() == address);
         found.unwrap_or_else(|| panic!("{report:?}")).outcome.clone()
     };
-    let StepOutcome::Failed { why, back, .. } = of("service[app]") else { panic!("{report:?}") };
-    assert!(why.contains("; file[/etc/app] was put back; it failed again: "), "{why}");
-    assert_eq!(back, PutBack::Nothing);
+    let StepOutcome::Failed { why, restored, .. } = of("service[app]") else { panic!("{report:?}") };
+    assert!(why.contains("; file[/etc/app] was restored; it failed again: "), "{why}");
+    assert_eq!(restored, Restoration::Nothing);
     let why = "it waits for service[app], which failed".to_owned();
     assert_eq!(of("file[/etc/waits]"), StepOutcome::Skipped { why });
     assert_eq!(of("file[/etc/fine]"), StepOutcome::Done, "what it waits for is well");
 }
 
 /// How the notifiers and the handler ended, each with what was restored and its state.
-fn taken_back(report: &HostReport) -> Vec<(String, String, PutBack, Stands)> {
+fn failed_steps(report: &HostReport) -> Vec<(String, String, Restoration, Stands)> {
     let failed = report.results.iter().filter_map(|result| match &result.outcome {
-        StepOutcome::Failed { why, back, stands, .. } => {
-            Some((result.address.to_string(), why.clone(), *back, stands.clone()))
+        StepOutcome::Failed { why, restored, stands, .. } => {
+            Some((result.address.to_string(), why.clone(), *restored, stands.clone()))
         }
         _ => None,
     });
@@ -210,7 +210,7 @@ fn taken_back(report: &HostReport) -> Vec<(String, String, PutBack, Stands)> {
 }
 
 #[test]
-fn a_change_that_its_handler_does_not_bear_is_put_back_and_the_handler_runs_as_before() {
+fn a_change_that_its_handler_does_not_bear_is_restored_and_the_handler_runs_as_before() {
     a_change_is_not_borne(false);
     // Sensitive content is kept in memory until the run ends.
     a_change_is_not_borne(true);
@@ -226,13 +226,16 @@ fn a_change_is_not_borne(sensitive: bool) {
         command(&bench, "load", "only-notified", |world| i32::from(text(world, "/etc/app") == b"bad\n"));
     let catalog = [file, handler];
     let report = bench.apply(&catalog);
-    let [(first, blame, back, stands), (second, why, again, _)] = &taken_back(&report)[..] else {
+    let [(first, blame, restored, stands), (second, why, again, _)] = &failed_steps(&report)[..] else {
         panic!("{report:?}")
     };
-    assert_eq!((first.as_str(), *back, stands), ("file[/etc/app]", PutBack::Restored, &Stands::Unchanged));
-    assert_eq!(blame, "command[load] failed with it; file[/etc/app] was put back");
-    assert_eq!((second.as_str(), *again), ("command[load]", PutBack::Restored));
-    assert!(why.ends_with("; file[/etc/app] was put back, and it runs as before"), "{why}");
+    assert_eq!(
+        (first.as_str(), *restored, stands),
+        ("file[/etc/app]", Restoration::Done, &Stands::Unchanged)
+    );
+    assert_eq!(blame, "command[load] failed with it; file[/etc/app] was restored");
+    assert_eq!((second.as_str(), *again), ("command[load]", Restoration::Done));
+    assert!(why.ends_with("; file[/etc/app] was restored, and it runs as before"), "{why}");
     assert_eq!(text(&bench.world, "/etc/app"), b"good\n");
     assert_eq!(bench.world.log(), ["run load", "run load"]);
     let plan = bench.look(&catalog);
@@ -240,7 +243,7 @@ fn a_change_is_not_borne(sensitive: bool) {
 }
 
 #[test]
-fn a_change_that_cannot_be_put_back_stays_and_is_named() {
+fn a_change_that_cannot_be_restored_stays_and_is_named() {
     let bench = Bench::new();
     let mut migrate = command(&bench, "migrate", "always", |_| 0);
     migrate.notify = notify(2);
@@ -250,16 +253,16 @@ fn a_change_that_cannot_be_put_back_stays_and_is_named() {
     let handler =
         command(&bench, "load", "only-notified", |world| i32::from(text(world, "/etc/app") == b"bad\n"));
     let report = bench.apply(&[migrate, file, handler]);
-    let all = taken_back(&report);
+    let all = failed_steps(&report);
     let of = |at: usize| (all[at].0.as_str(), all[at].2, all[at].3.clone());
-    assert_eq!(of(0), ("command[migrate]", PutBack::Nothing, Stands::AsAsked), "{report:?}");
-    assert_eq!(of(1), ("file[/etc/app]", PutBack::Restored, Stands::Unchanged));
-    assert_eq!((of(2).0, of(2).1), ("command[load]", PutBack::Nothing));
-    assert!(all[2].1.ends_with("; command[migrate] cannot be put back, and it runs as before"), "{all:?}");
+    assert_eq!(of(0), ("command[migrate]", Restoration::Nothing, Stands::AsAsked), "{report:?}");
+    assert_eq!(of(1), ("file[/etc/app]", Restoration::Done, Stands::Unchanged));
+    assert_eq!((of(2).0, of(2).1), ("command[load]", Restoration::Nothing));
+    assert!(all[2].1.ends_with("; command[migrate] cannot be restored, and it runs as before"), "{all:?}");
 }
 
 #[test]
-fn a_change_whose_putting_back_fails_is_stuck() {
+fn a_change_that_fails_to_be_restored_is_stuck() {
     let bench = Bench::new();
     bench.world.write("/etc/app/conf".as_ref(), "good\n");
     let mut file = bench.file("/etc/app/conf", "bad\n");
@@ -270,10 +273,10 @@ fn a_change_whose_putting_back_fails_is_stuck() {
         i32::from(std::fs::remove_dir_all(&folder).and_then(|()| std::fs::write(folder, "")).is_ok())
     });
     let report = bench.apply(&[file, handler]);
-    let all = taken_back(&report);
-    let stuck: Vec<_> = all.iter().map(|(address, _, back, _)| (address.as_str(), *back)).collect();
-    let expected = [("file[/etc/app/conf]", PutBack::Stuck), ("command[load]", PutBack::Stuck)];
+    let all = failed_steps(&report);
+    let stuck: Vec<_> = all.iter().map(|(address, _, restored, _)| (address.as_str(), *restored)).collect();
+    let expected = [("file[/etc/app/conf]", Restoration::Stuck), ("command[load]", Restoration::Stuck)];
     assert_eq!(stuck, expected, "{report:?}");
     assert_eq!(all[0].3, Stands::Unknown);
-    assert!(all[1].1.contains("; file[/etc/app/conf] could not be put back: failed to "), "{all:?}");
+    assert!(all[1].1.contains("; file[/etc/app/conf] could not be restored: failed to "), "{all:?}");
 }

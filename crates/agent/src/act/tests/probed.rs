@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use converge_model::{HostReport, HostState, Notify, NotifyHow, PutBack, Resource, StepOutcome, Value};
+use converge_model::{HostReport, HostState, Notify, NotifyHow, Resource, Restoration, StepOutcome, Value};
 
 use crate::testing::{Bench, resource};
 
@@ -56,8 +56,8 @@ fn release(name: &str, address: &str) -> Vec<Resource> {
 fn failure(report: &HostReport, address: &str) -> (String, String, bool) {
     let failed =
         report.results.iter().filter(|result| result.address.as_str() == address).find_map(|result| {
-            let StepOutcome::Failed { why, output, back, .. } = &result.outcome else { return None };
-            Some((why.clone(), output.clone(), *back == PutBack::Restored))
+            let StepOutcome::Failed { why, output, restored, .. } = &result.outcome else { return None };
+            Some((why.clone(), output.clone(), *restored == Restoration::Done))
         });
     failed.unwrap_or_else(|| panic!("{report:?}"))
 }
@@ -77,14 +77,14 @@ fn a_release_that_does_not_answer_makes_way_for_the_last_good_one() {
     assert_eq!(
         why,
         format!(
-            "it does not answer its probe (GET /health at {address}): 500 Oops: no database; link[/srv/current] was put \
-             back, and it runs as before"
+            "it does not answer its probe (GET /health at {address}): 500 Oops: no database; link[/srv/current] was \
+             restored, and it runs as before"
         )
     );
     assert_eq!(output, "app.service: a line of its journal\n");
     assert!(restored);
     let (why, _, restored) = failure(&report, "link[/srv/current]");
-    assert_eq!(why, "service[app] failed with it; link[/srv/current] was put back");
+    assert_eq!(why, "service[app] failed with it; link[/srv/current] was restored");
     assert!(restored);
     assert_eq!(bench.world.deeds(), ["start app.service", "restart app.service", "restart app.service"]);
     assert!(bench.look(&release("good", &address)).is_empty(), "nothing is owed");

@@ -1,7 +1,7 @@
 //! Tests of acts over packages: which of them are one transaction, and what is reported of each.
 
 use converge_model::{
-    EventKind, HostState, Notify, NotifyHow, PropertyChange, PutBack, Resource, Scalar, Shown, Stands,
+    EventKind, HostState, Notify, NotifyHow, PropertyChange, Resource, Restoration, Scalar, Shown, Stands,
     StepOutcome, Value,
 };
 use converge_resources::System;
@@ -104,9 +104,11 @@ fn a_package_that_fails_in_a_transaction_is_told_of_itself_alone() {
     let bad = package(&bench, "bad", Offer { fails: true, ..offer() });
     let report = bench.apply(&[bad, package(&bench, "good", offer())]);
     assert_eq!((report.state, &report.problems), (HostState::Failed, &Vec::new()));
-    let StepOutcome::Failed { back, stands, .. } = &report.results[0].outcome else { panic!("{report:?}") };
+    let StepOutcome::Failed { restored, stands, .. } = &report.results[0].outcome else {
+        panic!("{report:?}")
+    };
     let half = Stands::Differs { properties: vec!["state".to_owned()] };
-    assert_eq!((*back, stands), (PutBack::Nothing, &half));
+    assert_eq!((*restored, stands), (Restoration::Nothing, &half));
     assert_eq!(report.results[1].outcome, StepOutcome::Done);
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use converge_model::{HostReport, HostState, PutBack, Stands, StepOutcome, StepResult, Verb};
+use converge_model::{HostReport, HostState, Restoration, Stands, StepOutcome, StepResult, Verb};
 
 use super::Detail;
 use super::plan::{headed_problem, problem, values};
@@ -47,11 +47,11 @@ fn outcome(name: &str, result: &StepResult) -> String {
                 "{name}  {verb} {address}  unforeseen: an earlier step of this run had changed it{took}\n"
             )
         }
-        StepOutcome::Failed { why, output, back, stands } => {
+        StepOutcome::Failed { why, output, restored, stands } => {
             let mut out =
                 format!("{name}  {} {address}  {}{took}\n", paint(FAILED, '!'), failure(why, result));
             tail(&mut out, output);
-            if let Some(since) = since(*back, stands) {
+            if let Some(since) = since(*restored, stands) {
                 let _ = writeln!(out, "      {since}");
             }
             out
@@ -62,7 +62,7 @@ fn outcome(name: &str, result: &StepResult) -> String {
 }
 
 /// Returns the state after a failed step. None if it is not known, or if nothing changed.
-fn since(back: PutBack, stands: &Stands) -> Option<String> {
+fn since(restored: Restoration, stands: &Stands) -> Option<String> {
     let stands = match stands {
         Stands::Unknown | Stands::Unchanged => None,
         Stands::AsAsked => Some("the resource is in sync all the same".to_owned()),
@@ -72,8 +72,8 @@ fn since(back: PutBack, stands: &Stands) -> Option<String> {
             Some(format!("the resource changed, and is still pending: {}", names.join(", ")))
         }
     };
-    let back = (back == PutBack::Restored).then(|| "the replaced data was restored".to_owned());
-    let words: Vec<_> = back.into_iter().chain(stands).collect();
+    let restored = (restored == Restoration::Done).then(|| "the replaced data was restored".to_owned());
+    let words: Vec<_> = restored.into_iter().chain(stands).collect();
     (!words.is_empty()).then(|| words.join("; "))
 }
 

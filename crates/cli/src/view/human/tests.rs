@@ -5,7 +5,8 @@ use converge_model::event::VERSION;
 use converge_model::plan::{Cause, Drift};
 use converge_model::{
     Address, Blocked, Certainty, Change, Digest, Event, EventKind, HostName, HostPlan, HostReport, HostState,
-    Problem, PropertyChange, PutBack, RunId, Shown, Stands, Step, StepOutcome, StepResult, TextDiff, Verb,
+    Problem, PropertyChange, Restoration, RunId, Shown, Stands, Step, StepOutcome, StepResult, TextDiff,
+    Verb,
 };
 
 use super::{Detail, Human};
@@ -313,7 +314,7 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     let failed = StepOutcome::Failed {
         why: "exit status 1".to_owned(),
         output: "nginx: [emerg] unknown directive\n\x1b[31mred\n".to_owned(),
-        back: PutBack::Restored,
+        restored: Restoration::Done,
         stands: Stands::Unknown,
     };
     let skipped = StepOutcome::Skipped { why: "nginx.file[/x] failed".to_owned() };
@@ -389,7 +390,7 @@ fn failed_report() -> HostReport {
     let failed = StepOutcome::Failed {
         why: "the shell line ended with 7".to_owned(),
         output: String::new(),
-        back: PutBack::Nothing,
+        restored: Restoration::Nothing,
         stands: Stands::Unknown,
     };
     let skipped = StepOutcome::Skipped { why: "command[boom] before it failed".to_owned() };
@@ -579,7 +580,7 @@ Plan: 3 hosts will change (3 updates).   0.4 s
 #[test]
 fn an_outline_is_a_step_a_line_and_says_once_what_is_common() {
     let package = |name: &str| {
-        let change = Change::new(Verb::Create).irreversible("package transactions are not put back");
+        let change = Change::new(Verb::Create).irreversible("packages are not restored");
         let change = change.property(PropertyChange::new("version", Shown::Absent, "1.22.1-9"));
         step(
             &format!("package[{name}]"),
@@ -623,7 +624,7 @@ a
   ~ file[/srv/hello/releas…ng-name/settings.conf]  mode: 0644 -> 0600
   the guarded step could lock you out: the host undoes it unless a new login works
   1 step waits for package[nginx] and 1 more
-  2 steps cannot be reverted: package transactions are not put back
+  2 steps cannot be reverted: packages are not restored
   -v shows everything
 
 Plan: 1 host will change (9 creates, 2 updates, 1 removal); 3 resources in sync.   0.4 s
@@ -660,7 +661,7 @@ fn the_end_of_a_failed_run_says_why_what_is_left_and_what_to_type() {
     let failed = || StepOutcome::Failed {
         why: "it ended with 7".to_owned(),
         output: String::new(),
-        back: PutBack::Nothing,
+        restored: Restoration::Nothing,
         stands: Stands::Unknown,
     };
     let skipped = || StepOutcome::Skipped { why: "command[boom] before it failed".to_owned() };

@@ -1,6 +1,6 @@
 //! The result of a step.
 
-use converge_model::{PutBack, Stands, StepOutcome, StepResult, Verb};
+use converge_model::{Restoration, Stands, StepOutcome, StepResult, Verb};
 use serde::Serialize;
 
 use super::change::{Property, Sureness, properties};
@@ -17,7 +17,8 @@ pub(super) struct Outcome<'a> {
     outcome: Word,
     why: Option<&'a str>,
     output: Option<&'a str>,
-    put_back: Option<Restored>,
+    #[serde(rename = "put-back")]
+    restored: Option<Restored>,
     stands: Option<Standing>,
     wrong_properties: Vec<&'a str>,
     unforeseen: Vec<Property<'a>>,
@@ -64,7 +65,7 @@ impl<'a> From<&'a StepResult> for Outcome<'a> {
             outcome: Word::Done,
             why: None,
             output: None,
-            put_back: None,
+            restored: None,
             stands: None,
             wrong_properties: Vec::new(),
             unforeseen: result
@@ -88,14 +89,14 @@ impl<'a> Outcome<'a> {
             StepOutcome::Unforeseen => Self { outcome: Word::Unforeseen, ..self },
             StepOutcome::Owed => Self { outcome: Word::Owed, ..self },
             StepOutcome::Skipped { why } => Self { outcome: Word::Skipped, why: Some(why), ..self },
-            StepOutcome::Failed { why, output, back, stands } => Self {
+            StepOutcome::Failed { why, output, restored, stands } => Self {
                 outcome: Word::Failed,
                 why: Some(why),
                 output: text(output),
-                put_back: match back {
-                    PutBack::Nothing => None,
-                    PutBack::Restored => Some(Restored::Restored),
-                    PutBack::Stuck => Some(Restored::Stuck),
+                restored: match restored {
+                    Restoration::Nothing => None,
+                    Restoration::Done => Some(Restored::Restored),
+                    Restoration::Stuck => Some(Restored::Stuck),
                 },
                 ..self.standing(stands)
             },

@@ -13,7 +13,8 @@ use converge_model::facts::{Disk, Interface};
 use converge_model::plan::{Drift, Holder};
 use converge_model::{
     Address, Blocked, Cause, Certainty, Change, Digest, Event, EventKind, HostName, HostPlan, HostReport,
-    HostState, Problem, PropertyChange, PutBack, RunId, Shown, Stands, Step, StepOutcome, StepResult, Verb,
+    HostState, Problem, PropertyChange, Restoration, RunId, Shown, Stands, Step, StepOutcome, StepResult,
+    Verb,
 };
 use converge_server::{Drifted, News, NewsKind, Response};
 use jiff::Timestamp;
@@ -173,10 +174,10 @@ fn result(outcome: StepOutcome) -> StepResult {
 }
 
 fn results() -> Vec<StepResult> {
-    let failed = |back, stands| StepOutcome::Failed {
+    let failed = |restored, stands| StepOutcome::Failed {
         why: "exit status 1".to_owned(),
         output: "syntax error in line 3\n".to_owned(),
-        back,
+        restored,
         stands,
     };
     let properties = vec!["content".to_owned()];
@@ -184,9 +185,9 @@ fn results() -> Vec<StepResult> {
         StepOutcome::Done,
         StepOutcome::AlreadySo,
         StepOutcome::Unforeseen,
-        failed(PutBack::Restored, Stands::Unchanged),
-        failed(PutBack::Stuck, Stands::Differs { properties }),
-        failed(PutBack::Nothing, Stands::AsAsked),
+        failed(Restoration::Done, Stands::Unchanged),
+        failed(Restoration::Stuck, Stands::Differs { properties }),
+        failed(Restoration::Nothing, Stands::AsAsked),
         StepOutcome::Skipped { why: "package[nginx] failed".to_owned() },
         StepOutcome::Owed,
     ];

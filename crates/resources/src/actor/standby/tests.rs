@@ -215,7 +215,7 @@ fn units_are_brought_back_and_told_again_but_at_boot_nobody_is_waited_for() {
 }
 
 #[test]
-fn a_command_is_taken_back_by_another_with_what_it_reads() {
+fn a_command_is_reverted_by_another_with_what_it_reads() {
     let mut bench = Bench::new(false);
     let out = bench.at("out").display().to_string();
     let mut back = Command::new(["tee", &out]);
@@ -227,7 +227,7 @@ fn a_command_is_taken_back_by_another_with_what_it_reads() {
 }
 
 #[test]
-fn what_only_this_process_can_put_back_is_not_changed_unless_that_is_accepted() {
+fn what_only_this_process_can_restore_is_not_changed_unless_that_is_accepted() {
     let check = |lenient: bool, text: &str| {
         let mut bench = Bench::new(lenient);
         fs::write(at_host(&bench, "etc/key"), "old").unwrap();
@@ -308,7 +308,7 @@ fn a_revert_that_was_killed_anywhere_is_finished_by_the_next() {
         let machine = Machine::new(&bench.world);
         let taken = Taken::take(&bench.at("state")).unwrap().unwrap();
         let backs = taken.backs().unwrap();
-        backs[..steps].iter().for_each(|back| taken.put_one_back(&machine, back, false).unwrap());
+        backs[..steps].iter().for_each(|back| taken.restore_one(&machine, back, false).unwrap());
         let is_last = steps == backs.len();
         drop(taken);
         assert!(bench.at("state/reverting").exists(), "after step {steps}");
@@ -332,7 +332,7 @@ fn a_revert_that_was_killed_anywhere_is_finished_by_the_next() {
 }
 
 #[test]
-fn what_cannot_be_put_back_is_named_and_left_with_its_copies() {
+fn what_cannot_be_restored_is_named_and_left_with_its_copies() {
     let mut bench = Bench::new(false);
     fs::create_dir(at_host(&bench, "etc/gone")).unwrap();
     fs::write(at_host(&bench, "etc/gone/x"), "old").unwrap();
@@ -342,11 +342,11 @@ fn what_cannot_be_put_back_is_named_and_left_with_its_copies() {
     fs::write(at_host(&bench, "etc/gone"), "in the way").unwrap();
     bench.revert(false);
     let log = fs::read_to_string(bench.at("state/revert-failed/log")).unwrap();
-    let told: Vec<_> = log.lines().filter(|line| line.starts_with("failed to put back ")).collect();
+    let told: Vec<_> = log.lines().filter(|line| line.starts_with("failed to restore ")).collect();
     assert_eq!(told.len(), 1, "{log}");
     assert!(told[0].contains(&at_host(&bench, "etc/gone/x").display().to_string()), "{log}");
     assert_eq!(fs::read_to_string(bench.at("state/revert-failed/1")).unwrap(), "old");
-    assert!(!at_host(&bench, "etc/other").exists(), "the rest is put back all the same");
+    assert!(!at_host(&bench, "etc/other").exists(), "the rest is restored all the same");
 }
 
 #[test]
@@ -406,11 +406,7 @@ fn a_revert_in_the_folder_of_a_user_leads_nowhere_else_whatever_they_put_there()
             let machine = Machine::new(&bench.world);
             // It may fail, but it must not write elsewhere.
             let _ = Taken::take(&bench.at("state")).unwrap().map(|taken| {
-                taken
-                    .backs()
-                    .unwrap()
-                    .iter()
-                    .for_each(|back| drop(taken.put_one_back(&machine, back, false)));
+                taken.backs().unwrap().iter().for_each(|back| drop(taken.restore_one(&machine, back, false)));
             });
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -206,7 +206,7 @@ impl Kind for AptRepository {
 const DETAILS: &str = "\
 The kind writes a deb822 file `/etc/apt/sources.list.d/NAME.sources` and a key `/etc/apt/keyrings/NAME.asc` (or \
 `.gpg`). The key signs only this repository. After each change Converge fetches the lists of this repository. So the \
-step fails here if the address, the release or the key is wrong, and the files are put back. Later resources can then \
+step fails here if the address, the release or the key is wrong, and the files are restored. Later resources can then \
 install the new packages. Until then, a plan shows the versions of packages after a changed repository as unknown.
 
 apt no longer uses the lists of a removed repository. The next fetch of all lists deletes them.";

@@ -222,7 +222,7 @@ fn hostile_archives_are_refused_and_leave_nothing() {
         let wish = archive(&trial, bytes, more);
         let error = trial.apply_keeping("archive", &wish, &mut undo).unwrap_err();
         assert!(error.message.contains(expected), "{expected}: {}", error.message);
-        trial.put_back(undo);
+        trial.restore(undo);
         assert_eq!(trial.image(), before, "{expected}");
     };
     check(&tar(&[(FILE, "../outside", 0o644, "x")]), &[], "the path ../outside");

@@ -63,7 +63,7 @@ impl Kind for Autoremove {
         if unneeded.is_empty() {
             return Planned::InSync("every package is needed".to_owned());
         }
-        let change = Change::new(Verb::Remove).irreversible("package transactions are not put back");
+        let change = Change::new(Verb::Remove).irreversible("packages are not restored");
         Planned::change(change.property(PropertyChange::new("removes", unneeded.join(", "), Shown::Absent)))
     }
 

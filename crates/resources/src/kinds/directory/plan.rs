@@ -61,7 +61,7 @@ fn remove(found: &Found) -> Planned {
 fn irreversible(change: Change, found: &Found) -> Change {
     match (found.going.is_kept(), found.going.special) {
         (true, _) => change,
-        (false, true) => change.irreversible("a device, a socket or a FIFO in it cannot be put back"),
+        (false, true) => change.irreversible("a device, a socket or a FIFO in it cannot be restored"),
         (false, false) => change.irreversible("it is too large to keep"),
     }
 }

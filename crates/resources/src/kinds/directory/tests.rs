@@ -136,7 +136,7 @@ fn owners_hold_below_where_the_agent_may_give_them() {
 }
 
 #[test]
-fn a_socket_or_fifo_goes_but_cannot_be_put_back() {
+fn a_socket_or_fifo_goes_but_cannot_be_restored() {
     let trial = Trial::new();
     trial.write("/srv/x", "");
     rustix::fs::mknodat(CWD, trial.at("/srv/fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
@@ -197,6 +197,6 @@ fn what_is_missing_above_it_is_made_with_it_and_listed() {
     let before = trial.image();
     let undo = trial.apply("directory", &params).unwrap();
     trial.assert_in_sync("directory", &params);
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(trial.image(), before);
 }

@@ -416,7 +416,7 @@ fn what_a_user_puts_in_the_place_of_their_file_is_not_given_to_them() {
             if matches!(look.planned, Planned::Change(_)) {
                 // The step may refuse a file that changes during the apply.
                 let _ = trial.apply_look("line", &line, &look, &mut undo);
-                let _ = trial.try_put_back(undo);
+                let _ = trial.try_restore(undo);
             }
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);

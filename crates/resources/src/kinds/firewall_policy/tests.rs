@@ -81,15 +81,15 @@ fn undoing_brings_back_the_table_that_was_there() {
     let first = kernel.lock().unwrap().table.clone();
     let second = trial.apply("firewall-policy", &policy(WEB)).unwrap();
     assert_ne!(kernel.lock().unwrap().table, first);
-    trial.put_back(second);
+    trial.restore(second);
     assert_eq!(kernel.lock().unwrap().table, first);
     trial.assert_in_sync("firewall-policy", &policy(SSH));
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(kernel.lock().unwrap().table, None);
 }
 
 #[test]
-fn what_was_done_to_the_table_is_shown_rule_by_rule_and_put_back() {
+fn what_was_done_to_the_table_is_shown_rule_by_rule_and_restored() {
     let (trial, kernel) = host();
     trial.apply("firewall-policy", &policy(WEB)).unwrap();
     let edit = |edited: Option<String>, expected: &str| {
@@ -108,7 +108,7 @@ fn what_was_done_to_the_table_is_shown_rule_by_rule_and_put_back() {
 }
 
 #[test]
-fn a_file_that_was_edited_is_put_back_without_touching_the_table() {
+fn a_file_that_was_edited_is_restored_without_touching_the_table() {
     let (trial, kernel) = host();
     trial.apply("firewall-policy", &policy(SSH)).unwrap();
     trial.write("/etc/converge/firewall.nft", "flush ruleset\n");

@@ -100,7 +100,7 @@ fn a_branch_is_followed_unless_it_should_stay() {
     assert_eq!(planned.properties[0].after, Shown::Text(format!("main ({})", &tip[..12])));
     let undo = trial.apply("git", &wish).unwrap();
     assert_eq!(trial.read("/opt/app/file"), b"three");
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(trial.read("/opt/app/file"), b"two");
 }
 
@@ -116,7 +116,7 @@ fn what_was_fetched_makes_no_branch_of_the_hosts_own() {
 }
 
 #[test]
-fn another_origin_takes_the_place_of_the_old_one_and_is_put_back() {
+fn another_origin_takes_the_place_of_the_old_one_and_is_restored() {
     let Some((trial, origin)) = host() else { return };
     trial.apply("git", &checkout(origin.path(), &[])).unwrap();
     let url = || git(&trial.at("/opt/app"), "remote get-url origin");
@@ -129,7 +129,7 @@ fn another_origin_takes_the_place_of_the_old_one_and_is_put_back() {
     let undo = trial.apply("git", &checkout(moved.path(), &[])).unwrap();
     assert_eq!(url(), moved.path().to_str().unwrap());
     trial.assert_in_sync("git", &checkout(moved.path(), &[]));
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(url(), old);
     // A repository without an origin gets one.
     git(&trial.at("/opt/app"), "remote remove origin");
@@ -138,11 +138,11 @@ fn another_origin_takes_the_place_of_the_old_one_and_is_put_back() {
 }
 
 #[test]
-fn what_was_cloned_is_taken_back() {
+fn what_was_cloned_is_removed_on_restore() {
     let Some((trial, origin)) = host() else { return };
     let before = trial.image();
     let undo = trial.apply("git", &checkout(origin.path(), &[])).unwrap();
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(trial.image(), before);
 }
 
@@ -194,7 +194,7 @@ fn an_excluded_path_is_not_checked_out_and_comes_back() {
     assert_eq!(shown, [&"media var/up config none".into(), &"media".into()]);
     let undo = trial.apply("git", &fewer).unwrap();
     assert_eq!(there(), [true, false, true, true, true]);
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(there(), [true, false, false, true, false]);
     let all = exclude(&[]);
     assert_eq!(change(trial.plan("git", &all)).properties[0].after, Shown::Absent);

@@ -79,7 +79,7 @@ fn applied(trial: &Trial, wish: &Params) {
     let lost = change(look.planned).irreversible.is_some();
     let undo = trial.apply("mount", wish).unwrap_or_else(|error| panic!("{error}: {}", error.output));
     trial.assert_in_sync("mount", wish);
-    trial.put_back(undo);
+    trial.restore(undo);
     // A new mount has another number. Its place and its content are the same.
     let plain = |table: &str| {
         let words = |line: &str| {
@@ -92,7 +92,7 @@ fn applied(trial: &Trial, wish: &Params) {
     assert_eq!(
         (plain(&table()), shell("cat /etc/fstab")),
         (plain(&before.0), before.1),
-        "law 5: not put back"
+        "law 5: not restored"
     );
     trial.apply("mount", wish).unwrap_or_else(|error| panic!("{error}: {}", error.output));
     trial.assert_in_sync("mount", wish);
@@ -195,7 +195,7 @@ fn a_mount_that_fails_leaves_what_was_mounted() {
         assert!(change(trial.plan("mount", &wish)).irreversible.is_some(), "what is in the tmpfs goes");
         let mut undo = trial.undo();
         trial.apply_keeping("mount", &wish, &mut undo).unwrap_err();
-        trial.put_back(undo);
+        trial.restore(undo);
         assert_eq!(options("/srv/t"), before);
         assert_eq!(shell("cat /etc/fstab"), "tmpfs /srv/t tmpfs size=4m,noexec 0 0");
     });
@@ -255,7 +255,7 @@ fn a_mount_that_is_used_says_by_whom_and_stays() {
         );
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
-        trial.put_back(undo);
+        trial.restore(undo);
         assert_ne!(options("/srv/t"), "");
         applied(&trial, &absent("/srv/t"));
     });

@@ -45,14 +45,14 @@ fn cache(more: &[(&str, Value)]) -> Params {
 }
 
 #[test]
-fn a_mount_is_made_with_its_line_and_taken_back() {
+fn a_mount_is_made_with_its_line_and_restored() {
     let trial = trial("");
     let before = trial.image();
     let undo = trial.apply("mount", &cache(&[])).unwrap();
     trial.assert_in_sync("mount", &cache(&[]));
     let fstab = String::from_utf8(trial.read("/etc/fstab")).unwrap();
     assert_eq!(fstab, "# kept\n/dev/vda / ext4 defaults 0 1\ntmpfs /srv/cache tmpfs size=16m,nosuid 0 0\n");
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(trial.image(), before);
     trial.apply("mount", &cache(&[])).unwrap();
     let gone = params([("path", "/srv/cache".into()), ("state", "absent".into())]);
@@ -266,7 +266,7 @@ fn a_place_that_is_mounted_when_it_is_used_is_made_to_wait() {
     let options = Value::List(vec!["x-systemd.automount".into()]);
     let undo = trial.apply("mount", &cache(&[("options", options)])).unwrap();
     assert_eq!(trial.world().log(), ["daemon-reload", "start srv-cache.automount"]);
-    trial.put_back(undo);
+    trial.restore(undo);
     assert!(trial.world().log().contains(&"stop srv-cache.automount".to_owned()));
 }
 

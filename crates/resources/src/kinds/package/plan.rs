@@ -56,7 +56,7 @@ fn lacking(wish: &Wish, has: Features) -> Option<(&'static str, &'static str)> {
 
 fn absent(wish: &Wish, found: &Found, purge: bool, installed: &Seen<Installed>) -> Planned {
     let left = purge && found.upkeep.leftovers.contains(&wish.name);
-    let mut change = Change::new(Verb::Remove).irreversible("package transactions are not put back");
+    let mut change = Change::new(Verb::Remove).irreversible("packages are not restored");
     match installed {
         Seen::Known(installed) if installed.held => return held(installed),
         Seen::Known(installed) => {
@@ -84,7 +84,7 @@ fn create(wish: &Wish, found: &Found) -> Planned {
         }
         Err(_) => {}
     }
-    let mut change = Change::new(Verb::Create).irreversible("package transactions are not put back");
+    let mut change = Change::new(Verb::Create).irreversible("packages are not restored");
     change.properties.push(PropertyChange::new("version", Shown::Absent, after(wish, found)));
     if let Some(true) = wish.hold {
         change.properties.push(PropertyChange::new("hold", Shown::Absent, "yes"));
@@ -93,7 +93,7 @@ fn create(wish: &Wish, found: &Found) -> Planned {
 }
 
 fn present(wish: &Wish, found: &Found, installed: &Installed) -> Planned {
-    let mut change = Change::new(Verb::Update).irreversible("package transactions are not put back");
+    let mut change = Change::new(Verb::Update).irreversible("packages are not restored");
     let moves = moves(wish, found, installed);
     if moves && installed.held && wish.hold.is_none() {
         return held(installed);

@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_enabled_and_started_and_taken_back_in_reverse() {
+    fn a_unit_is_enabled_and_started_and_restored_in_reverse() {
         let trial = Trial::new();
         trial.world().unit("app.service");
         let wish = service(&[("running", true.into()), ("enabled", true.into())]);
         let undo = trial.apply("service", &wish).unwrap();
         trial.assert_in_sync("service", &wish);
-        trial.put_back(undo);
+        trial.restore(undo);
         let log = trial.world().log();
         assert_eq!(
             log,
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_to_a_unit_is_taken_back() {
+    fn what_was_done_to_a_unit_is_undone() {
         let check = |before: &[(&str, Value)], wish: &[(&str, Value)], back: &[&str]| {
             let trial = Trial::new();
             trial.world().unit("app.service");
@@ -209,7 +209,7 @@ mod tests {
             }
             let undo = trial.apply("service", &service(wish)).unwrap();
             let done = trial.world().log().len();
-            trial.put_back(undo);
+            trial.restore(undo);
             assert_eq!(trial.world().log().split_off(done), back, "{wish:?}");
         };
         let (yes, no) = (|name| (name, Value::from(true)), |name| (name, Value::from(false)));
@@ -235,7 +235,7 @@ mod tests {
                 trial.world().revive_unit("app.service");
             }
             let undo = trial.apply("service", &service(&[("running", running.into())])).unwrap();
-            trial.put_back(undo);
+            trial.restore(undo);
             assert_eq!(trial.world().log(), deeds, "{active:?}");
         };
         let (started, stopped) =

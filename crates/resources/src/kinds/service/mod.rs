@@ -59,7 +59,7 @@ impl Kind for Service {
                  notification.\n\n\
                  With a `probe` the service must also answer. Converge probes it after each start, restart and \
                  reload, and once more at the end of a run that changed something. If the service does not \
-                 answer, the step fails. Converge then puts back the change that notified the service, and \
+                 answer, the step fails. Converge then restores the resource that notified the service, and \
                  restarts it. So the release before replaces a release that does not answer. The error shows \
                  the last answer and the journal. A plan, and a run without changes, do not probe: they do not \
                  notice a running service that does not answer.",
@@ -85,7 +85,7 @@ impl Kind for Service {
                 "package \"rsyslog\"\nfile \"/etc/rsyslog.d/10-quiet.conf\" notify=\"service[rsyslog]\" {\n    content \"mail.* stop\"\n}\nservice \"rsyslog\" running=#true on-notify=\"restart\"",
             )
             .example(
-                "A service that must answer; if it does not, the change is put back",
+                "A service that must answer; if it does not, the change is restored",
                 "package \"nginx-light\"\nfile \"/var/www/html/health\" notify=\"service[nginx]:reload\" {\n    content \"well\"\n}\nservice \"nginx\" running=#true {\n    probe \"127.0.0.1:80\"\n    probe-path \"/health\"\n    probe-timeout \"10s\"\n}",
             )
             .example("A unit that cannot start", "service \"systemd-timesyncd\" masked=#true running=#false")

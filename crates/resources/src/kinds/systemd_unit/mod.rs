@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_written_in_order_and_systemd_reads_it_and_again_when_it_is_taken_back() {
+    fn a_unit_is_written_in_order_and_systemd_reads_it_and_again_when_it_is_restored() {
         let trial = trial();
         let rows = vec![
             section("Unit", &[("Description", &["An app".into()])]),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_file_that_another_kind_writes_is_read_too_and_again_when_it_is_taken_back() {
+    fn a_unit_file_that_another_kind_writes_is_read_too_and_again_when_it_is_restored() {
         let trial = trial();
         let file = params([
             ("path", "/etc/systemd/system/app.service".into()),
@@ -376,7 +376,7 @@ mod tests {
         ]);
         let undo = trial.apply("file", &file).unwrap();
         assert_eq!(trial.world().log(), ["daemon-reload"]);
-        trial.put_back(undo);
+        trial.restore(undo);
         assert_eq!(trial.world().log(), ["daemon-reload", "daemon-reload"]);
         assert!(!trial.at("/etc/systemd/system/app.service").exists());
     }
@@ -485,7 +485,7 @@ mod tests {
             assert!(asked.load(Ordering::Relaxed), "nothing was checked");
             undo
         };
-        trial.put_back(look("[Service]\nExecStart=/bin/vendor\n"));
+        trial.restore(look("[Service]\nExecStart=/bin/vendor\n"));
         trial.write("/etc/systemd/system/app.service", "[Service]\nExecStart=/bin/own\n");
         look("[Service]\nExecStart=/bin/own\n");
     }

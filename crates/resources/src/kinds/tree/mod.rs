@@ -215,7 +215,7 @@ Only that command sees the new files, so a command such as `nginx -t` reads them
 the host is unchanged.
 
 Then Converge replaces each file in one step and keeps the old files until the end of the run. If one file cannot be \
-written, or a notified service fails, Converge puts all of them back.
+written, or a notified service fails, Converge restores all of them.
 
 `reads` lists files elsewhere that the program reads. An earlier resource, or another program such as one that renews \
 certificates, may change them. Converge records a digest of each file at the apply. If one changed since, the tree has \

@@ -205,8 +205,8 @@ fn a_file_elsewhere_that_changed_is_read_again() {
     assert_eq!(told(change(trial.plan("tree", &wish))), again);
     let undo = trial.apply("tree", &wish).unwrap();
     trial.assert_in_sync("tree", &wish);
-    trial.put_back(undo);
-    assert_eq!(told(change(trial.plan("tree", &wish))), again, "what was put back is owed again");
+    trial.restore(undo);
+    assert_eq!(told(change(trial.plan("tree", &wish))), again, "what was restored is owed again");
 
     trial.answer(|_| {
         finished(

@@ -56,7 +56,7 @@ impl Kind for User {
     type Wish = Wish;
     type Found = observe::Found;
 
-    const PUT_BACK_WHOLE: bool = true;
+    const RESTORED_WHOLE: bool = true;
 
     fn schema() -> KindSchema {
         let text = |name: &str, doc: &str| Param::new(name, Type::Text, doc);

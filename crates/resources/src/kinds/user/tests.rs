@@ -96,7 +96,7 @@ fn an_account_of_the_system_has_no_home_and_no_shell() {
 }
 
 #[test]
-fn each_property_is_changed_alone_and_put_back() {
+fn each_property_is_changed_alone_and_restored() {
     let check = |trial: &Trial, more: &[(&'static str, Value)], expected: &[&str]| {
         assert_eq!(names(&trial.laws("user", &with(more.to_vec()))), expected);
     };
@@ -140,7 +140,7 @@ fn a_password_is_masked_and_leaves_a_lock_alone() {
 }
 
 #[test]
-fn a_failed_step_is_taken_back_with_its_home() {
+fn a_failed_step_is_restored_with_its_home() {
     let trial = host();
     let before = trial.image();
     let mut undo = crate::actor::Undo::default();
@@ -148,7 +148,7 @@ fn a_failed_step_is_taken_back_with_its_home() {
     let wish = with([]);
     trial.apply_keeping("user", &wish, &mut undo).unwrap();
     assert!(trial.at("/home/ada/blocked").exists());
-    trial.put_back(undo);
+    trial.restore(undo);
     std::fs::remove_file(trial.at("/etc/skel/blocked")).unwrap();
     assert_eq!(trial.image(), before);
 }

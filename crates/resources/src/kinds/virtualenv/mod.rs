@@ -237,7 +237,7 @@ again. A moved tag is installed again too, if the repository answers without a p
 
 The plan does not list pip and setuptools, which every environment has, and Converge never removes them. The \
 environment is rebuilt in these cases: it has another interpreter or another owner, it was made at another place, a \
-distribution is half-installed, or a change was interrupted. If the rebuild fails, the old environment comes back. \
+distribution is half-installed, or a change was interrupted. If the rebuild fails, the old environment is restored. \
 Environments cannot move, so Converge changes them in place and keeps a copy until the end of the run.
 
 An index with a password goes to the installer in a file that only its user can read, and only while it runs.";

@@ -607,7 +607,7 @@ fn a_wheel_that_was_built_again_is_installed_again() {
 }
 
 #[test]
-fn a_failed_change_is_taken_back_and_shows_what_the_installer_said() {
+fn a_failed_change_is_restored_and_shows_what_the_installer_said() {
     let trial = host();
     trial.apply("virtualenv", &exactly(&trial, "a==1\n")).unwrap();
     let before = trial.image();
@@ -616,12 +616,12 @@ fn a_failed_change_is_taken_back_and_shows_what_the_installer_said() {
         trial.apply_keeping("virtualenv", &exactly(&trial, "a==2\nbroken==1\n"), &mut undo).unwrap_err();
     assert!(error.output.contains("No matching distribution"), "{}", error.output);
     assert!(error.message.ends_with(": No matching distribution found for broken"), "{}", error.message);
-    trial.put_back(undo);
+    trial.restore(undo);
     assert_eq!(trial.image(), before);
 }
 
 #[test]
-fn what_is_put_back_goes_nowhere_else_whoever_puts_a_link_there() {
+fn what_is_restored_goes_nowhere_else_whichever_user_puts_a_link_there() {
     let trial = host();
     trial.write("/victim/passwd", "root");
     trial.apply("virtualenv", &exactly(&trial, "a==1\n")).unwrap();
@@ -637,7 +637,7 @@ fn what_is_put_back_goes_nowhere_else_whoever_puts_a_link_there() {
     });
     let mut undo = trial.undo();
     trial.apply_keeping("virtualenv", &exactly(&trial, "a==2\n"), &mut undo).unwrap_err();
-    assert!(trial.try_put_back(undo).is_err());
+    assert!(trial.try_restore(undo).is_err());
     let names: Vec<_> =
         fs::read_dir(trial.at("/victim")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["passwd"]);

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_taken_back_only_where_it_changed_something() {
+    fn a_change_is_restored_only_where_it_changed_something() {
         let asked = UserChange {
             shell: Some("/bin/sh".into()),
             groups: Some(Vec::new()),

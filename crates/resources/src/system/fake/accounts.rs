@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_back_leaves_the_files_as_they_were() {
+    fn what_is_restored_leaves_the_files_as_they_were() {
         let root = tempfile::tempdir().unwrap();
         let world = World::new(root.path()).unwrap();
         let name = || "ada".to_owned();

@@ -30,7 +30,7 @@ impl Files {
     }
 
     /// Restores the folder at `to` from the folder at `path` of `other`, which [`Files::copy_tree`] made.
-    pub fn put_tree_back(&self, to: &Path, other: &Self, path: &Path) -> io::Result<()> {
+    pub fn restore_tree(&self, to: &Path, other: &Self, path: &Path) -> io::Result<()> {
         let (to, from) = (self.spot(to)?.whole()?, other.spot(path)?.whole()?);
         // No other user can open it meanwhile. Its owner and mode are restored together with its content.
         let held = File::from(rustix::io::dup(&to)?);
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(fs::read_dir(bench.at("tree")).unwrap().count(), 0);
         fs::write(bench.at("tree/new"), "new").unwrap();
         for _ in 0..2 {
-            bench.files.put_tree_back("/tree".as_ref(), &bench.store, "/1".as_ref()).unwrap();
+            bench.files.restore_tree("/tree".as_ref(), &bench.store, "/1".as_ref()).unwrap();
         }
         assert_eq!(fs::read_to_string(bench.at("tree/link")).unwrap(), "old");
         adorned::assert_adorned(&bench.at("tree/below/file"));

@@ -84,7 +84,7 @@ impl Clock for SystemdClock<'_> {
 fn boot_unit(words: &[String], folder: &Path) -> String {
     format!(
         "[Unit]\n\
-         Description=Put back changes of Converge that no login confirmed\n\
+         Description=Revert changes of Converge that no login confirmed\n\
          DefaultDependencies=no\n\
          RequiresMountsFor={} /etc\n\
          After=local-fs.target\n\
