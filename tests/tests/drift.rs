@@ -37,7 +37,7 @@ fn plan(ended: &Ended) -> Plan {
 }
 
 #[test]
-fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
+fn what_drifted_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     let Some(testbed) = or_skip(Testbed::up(&["h1"])) else { return };
     let host = testbed.host("h1").unwrap();
     let project = Project::new(&inventory("one", ""), Some(&testbed)).unwrap();
@@ -55,12 +55,12 @@ fn what_moved_is_told_from_what_is_newly_asked_for_and_nothing_is_written() {
     root(host, "echo by hand >/etc/motd; chmod 600 /etc/app; gpasswd --add nobody wheel; systemctl stop app");
     project.write("project/inventory.kdl", inventory("two", "")).unwrap();
     let ended = drift(&project, host, &[], 0);
-    let (moved, asked) = ended.stdout.split_once("  in the inventory, not yet applied\n").unwrap();
-    assert!(moved.starts_with("h1\n  changed on the host since the last apply\n"), "{ended}");
+    let (drifted, asked) = ended.stdout.split_once("  in the inventory, not yet applied\n").unwrap();
+    assert!(drifted.starts_with("h1\n  changed on the host since the last apply\n"), "{ended}");
     for found in ["+by hand", "-welcome", "/etc/app]  mode: 0644 -> 0600", "group[wheel]", "service[app]"] {
-        assert!(moved.contains(found) && !asked.contains(found), "{found}: {ended}");
+        assert!(drifted.contains(found) && !asked.contains(found), "{found}: {ended}");
     }
-    assert!(asked.contains("-one") && asked.contains("+two") && !moved.contains("+two"), "{ended}");
+    assert!(asked.contains("-one") && asked.contains("+two") && !drifted.contains("+two"), "{ended}");
     assert!(asked.contains("1 host drifted (4 resources); 1 resource waits for an apply"), "{ended}");
     drift(&project, host, &["--fail-on-drift"], 2);
     drift(&project, host, &["--fail-on-drift", "--only", "group[wheel]"], 2);

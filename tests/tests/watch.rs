@@ -134,7 +134,7 @@ fn addresses(news: &[Value]) -> Vec<&str> {
     news.iter().flat_map(|one| one["addresses"].as_array().unwrap()).filter_map(Value::as_str).collect()
 }
 
-const MOVED: [&str; 5] =
+const DRIFTED: [&str; 5] =
     ["file[/etc/motd]", "firewall.firewall-policy[converge]", "group[sudo]", "package[tree]", "service[app]"];
 
 #[test]
@@ -176,12 +176,12 @@ on "*" {{
     let before = reported.snapshot().unwrap();
 
     for host in ["h1", "h2"] {
-        let all: BTreeSet<&str> = MOVED.into();
+        let all: BTreeSet<&str> = DRIFTED.into();
         while addresses(&daemon.news(host, "corrected")).into_iter().collect::<BTreeSet<_>>() != all {
             daemon.next().unwrap();
         }
         daemon.until_in_sync(host);
-        assert_eq!(addresses(&daemon.news(host, "corrected")).len(), MOVED.len(), "each once");
+        assert_eq!(addresses(&daemon.news(host, "corrected")).len(), DRIFTED.len(), "each once");
         let host = testbed.host(host).unwrap();
         let found = root(
             host,
@@ -190,12 +190,12 @@ on "*" {{
         assert_eq!(found, "welcome\nactive\ninstall ok installed\nnogroup");
         assert!(root(host, "nft list table inet converge").contains("policy drop"));
     }
-    let all = |found: &Value| found["resources"].as_array().unwrap().len() == MOVED.len();
+    let all = |found: &Value| found["resources"].as_array().unwrap().len() == DRIFTED.len();
     if !daemon.news("h3", "drift-found").iter().any(all) {
         daemon.until(Some("h3"), "drift-found", all);
     }
     // Wait for one more look, so that no act is still running.
-    daemon.until(Some("h3"), "looked", |looked| looked["drifted"] == MOVED.len());
+    daemon.until(Some("h3"), "looked", |looked| looked["drifted"] == DRIFTED.len());
     assert_eq!(reported.changes_since(&before).unwrap(), []);
     let found = daemon.news("h3", "drift-found").into_iter().rev().find(|found| all(found)).unwrap();
     assert!(found["resources"].as_array().unwrap().iter().all(|one| one["response"] == "reports"), "{found}");

@@ -88,11 +88,11 @@ impl<'a> Memory<'a> {
         let resource = &self.catalog.resources[step.step.resource as usize];
         let Some((entries, now)) = self.last_applied(resource) else { return Cause::Intentional };
         let properties = &step.step.change.properties;
-        let moved = |name: &str| entries.iter().all(|entry| entry.agrees(name, &now));
+        let drifted = |name: &str| entries.iter().all(|entry| entry.agrees(name, &now));
         let corrective: Vec<u32> =
-            (0..).zip(properties).filter(|(_, p)| moved(&p.property)).map(|(place, _)| place).collect();
+            (0..).zip(properties).filter(|(_, p)| drifted(&p.property)).map(|(place, _)| place).collect();
         match corrective.len() {
-            0 if properties.is_empty() && moved("") => Cause::Corrective,
+            0 if properties.is_empty() && drifted("") => Cause::Corrective,
             0 => Cause::Intentional,
             all if all == properties.len() => Cause::Corrective,
             _ => Cause::Both { corrective },
@@ -115,11 +115,11 @@ impl<'a> Memory<'a> {
         draft: &Draft,
         decoded: &Decoded<'_>,
     ) -> Cause {
-        let moved = |by: u32| match own.get(&by) {
+        let drifted = |by: u32| match own.get(&by) {
             Some(place) => draft.steps[*place].step.drift.cause == Cause::Corrective,
             None => self.knows(&self.catalog.resources[by as usize]),
         };
-        let all = decoded.notifications.notifiers(target).iter().all(|(by, _)| moved(*by));
+        let all = decoded.notifications.notifiers(target).iter().all(|(by, _)| drifted(*by));
         if all { Cause::Corrective } else { Cause::Intentional }
     }
 }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moved_on_the_host_is_told_from_what_the_inventory_asks_for_anew() {
+    fn what_drifted_on_the_host_is_told_from_what_the_inventory_asks_for_anew() {
         let bench = Bench::new();
         bench.world.unit("app.service");
         check(&bench, "old\n", 0o644, Cause::Intentional, Cause::Intentional);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_every_time_is_nobodys_move() {
+    fn what_runs_every_time_is_no_drift() {
         let bench = Bench::new();
         bench.world.command("tick", |_| 0);
         let mut command = resource("command", "tick");

@@ -279,7 +279,7 @@ impl Hosts for Pretence {
             return Ok(self.act_once(host, &ask, place, address, &prepared.catalog.settled).await);
         }
         let state = match self.temper(host) {
-            Some(Temper::Stale) => return Err(HostError::Refused(Refusal::Stale("it moved".to_owned()))),
+            Some(Temper::Stale) => return Err(HostError::Refused(Refusal::Stale("it changed".to_owned()))),
             Some(Temper::Fails | Temper::FallsShort) => HostState::Failed,
             Some(Temper::Unrecorded) => HostState::InSync,
             Some(Temper::Deaf) => {

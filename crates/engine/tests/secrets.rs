@@ -247,7 +247,7 @@ fn what_would_lose_the_file_is_refused_and_the_file_stays() {
     assert!(matches!(Vault::lock(&path).err().unwrap(), VaultError::Busy(_)));
     recipients(&keys, "recipients", &[&identities.recipients().unwrap()[0]]);
     fs::write(&path, "another version, pulled meanwhile").unwrap();
-    assert!(matches!(held.write(&Secret::new(TEXT), &identities).unwrap_err(), VaultError::Moved(_)));
+    assert!(matches!(held.write(&Secret::new(TEXT), &identities).unwrap_err(), VaultError::Changed(_)));
     assert_eq!(fs::read_to_string(&path).unwrap(), "another version, pulled meanwhile");
 }
 

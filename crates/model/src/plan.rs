@@ -215,7 +215,7 @@ impl Step {
     }
 
     /// Whether the property at index `place` changed on the host.
-    pub fn moved(&self, place: usize) -> bool {
+    pub fn property_drifted(&self, place: usize) -> bool {
         match &self.drift.cause {
             Cause::Corrective => true,
             Cause::Both { corrective } => corrective.iter().any(|other| *other as usize == place),
@@ -268,8 +268,9 @@ mod tests {
             reverted: None,
         };
         assert_eq!((plan.drifted().count(), plan.pending().count()), (2, 2));
-        let moved: Vec<_> = plan.steps.iter().map(|step| (step.moved(0), step.moved(1))).collect();
-        assert_eq!(moved[..5], [(true, true), (true, true), (false, false), (false, false), (false, true)]);
+        let drifted: Vec<_> =
+            plan.steps.iter().map(|step| (step.property_drifted(0), step.property_drifted(1))).collect();
+        assert_eq!(drifted[..5], [(true, true), (true, true), (false, false), (false, false), (false, true)]);
     }
 
     #[test]

@@ -353,8 +353,8 @@ impl Keeper {
             let how = Digest::of(&serde_json::to_vec(&step.change).unwrap_or_default());
             memory.drifted.insert(step.address.clone(), Known { how, response });
             let properties = step.change.properties.iter().enumerate();
-            let moved = properties.filter(|(place, _)| step.moved(*place));
-            let properties = moved.map(|(_, property)| property.property.clone()).collect();
+            let drifted = properties.filter(|(place, _)| step.property_drifted(*place));
+            let properties = drifted.map(|(_, property)| property.property.clone()).collect();
             found.push(Drifted { address: step.address.clone(), properties, response });
         }
         verdict.correct = found

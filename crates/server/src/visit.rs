@@ -131,7 +131,7 @@ mod tests {
     use converge_model::{Cause, Change, Verb};
 
     #[test]
-    fn only_what_moved_and_what_follows_from_it_is_corrected() {
+    fn only_what_drifted_and_what_follows_from_it_is_corrected() {
         let address = |name: &str| Address::new(None, "file", name);
         let step = |name: &str, cause: Cause| Step {
             resource: 0,

@@ -11,7 +11,7 @@ impl Act<'_> {
     pub(super) fn is_as_planned(&self, index: u32, place: Option<usize>, now: &Change) -> Result<(), String> {
         let Some(place) = place else { return Ok(()) };
         let binding = self.decoded.wanted[index as usize].binding();
-        moved(binding, &self.draft.steps[place].step.change, now).map_or(Ok(()), Err)
+        differing(binding, &self.draft.steps[place].step.change, now).map_or(Ok(()), Err)
     }
 
     /// Notes what the step did to properties that its plan does not name.
@@ -26,7 +26,7 @@ impl Act<'_> {
 }
 
 /// Returns why `now` differs from the plan in the properties of `binding`.
-fn moved(binding: &[&str], planned: &Change, now: &Change) -> Option<String> {
+fn differing(binding: &[&str], planned: &Change, now: &Change) -> Option<String> {
     let value = |change: &Change, name: &str| {
         let found = change.properties.iter().find(|one| one.property == name)?;
         if let Shown::Text(text) = &found.after { Some(text.clone()) } else { None }

@@ -11,7 +11,7 @@ fn check(world: &World, arguments: &[&str], exit: i32, said: &[&str]) {
 }
 
 #[test]
-fn a_module_that_is_started_passes_its_own_tests_and_one_that_moved_does_not() {
+fn a_module_that_is_started_passes_its_own_tests_and_one_that_changed_does_not() {
     let world = World::new();
     check(&world, &["module", "test"], 1, &["module new NAME"]);
     check(&world, &["module", "new", "greeter"], 0, &["modules/greeter/templates/greeter.conf.j2"]);

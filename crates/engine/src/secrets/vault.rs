@@ -89,7 +89,7 @@ pub enum VaultError {
     Busy(PathBuf),
     /// Another program changed it meanwhile.
     #[error("another process changed {} in the meantime", .0.display())]
-    Moved(PathBuf),
+    Changed(PathBuf),
     /// A key that the user named cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -114,7 +114,7 @@ impl VaultError {
                 "add the public half of one of your keys, or name another key with --identity".to_owned(),
             ),
             Self::Identity(error) => error.help.clone(),
-            Self::System { .. } | Self::Busy(_) | Self::Moved(_) => None,
+            Self::System { .. } | Self::Busy(_) | Self::Changed(_) => None,
         }
     }
 }
@@ -200,7 +200,7 @@ impl Vault {
         let format = self.sealed.as_deref().and_then(sealed::format).unwrap_or(Format::Armor);
         let sealed = sealed::seal(text, &recipients, format).map_err(system("encrypt", &self.path))?;
         if existing(&self.path, SEALED_LIMIT).map_err(system("read", &self.path))? != self.sealed {
-            return Err(VaultError::Moved(self.path.clone()));
+            return Err(VaultError::Changed(self.path.clone()));
         }
         replace(&self.path, &sealed).map_err(system("write", &self.path))?;
         Ok(recipients.count())

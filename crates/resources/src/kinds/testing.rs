@@ -344,7 +344,7 @@ impl Trial {
             let Some(at) = self.place_of(kind, params, &property.property) else { continue };
             let meta = fs::symlink_metadata(&at).unwrap();
             let was = (Some(meta.uid()), Some(meta.gid()), meta.mode() & 0o7777);
-            let moved = match property.property.rsplit([' ', '-']).next() {
+            let altered = match property.property.rsplit([' ', '-']).next() {
                 Some("mode") => (was.0, was.1, was.2 ^ 0o022),
                 Some("owner") => (Some(OTHER), was.1, was.2),
                 Some("group") => (was.0, Some(OTHER), was.2),
@@ -356,10 +356,10 @@ impl Trial {
                     fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
                 }
             };
-            if moved.2 == was.2 && !rustix::process::geteuid().is_root() {
+            if altered.2 == was.2 && !rustix::process::geteuid().is_root() {
                 continue;
             }
-            set(moved);
+            set(altered);
             let planned = self.plan(kind, params);
             set(was);
             assert!(!planned.is_in_sync(), "law 7: {property:?} was shown, and nothing compares it");

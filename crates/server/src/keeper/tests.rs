@@ -59,7 +59,7 @@ fn step(name: &str, cause: Cause, mode: DriftMode) -> Step {
     }
 }
 
-fn moved(name: &str) -> Step {
+fn drifted(name: &str) -> Step {
     step(name, Cause::Corrective, DriftMode::Correct)
 }
 
@@ -172,7 +172,7 @@ fn drift_is_told_once_and_what_each_resource_says_is_done() {
     let both = Cause::Both { corrective: vec![0] };
     let steps = || {
         vec![
-            moved("/a"),
+            drifted("/a"),
             step("/b", Cause::Corrective, DriftMode::Report),
             step("/c", Cause::Corrective, DriftMode::Ignore),
             step("/d", both.clone(), DriftMode::Correct),
@@ -196,16 +196,16 @@ fn a_resource_that_is_corrected_again_and_again_is_left_alone_until_it_is_as_it_
     let policy = DriftPolicy { fight_after: Some(2), fight_within: within, ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
     for seconds in [0, 60] {
-        check(&mut keeper, seconds, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+        check(&mut keeper, seconds, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
         corrected(&mut keeper, "/a");
     }
     let news = ["file[/a] GaveUp, file[/b] Corrects", "fight file[/a] 2"];
-    check(&mut keeper, 120, vec![moved("/a"), moved("/b")], &news, &["/b"]);
+    check(&mut keeper, 120, vec![drifted("/a"), drifted("/b")], &news, &["/b"]);
     corrected(&mut keeper, "/b");
     // This also holds after the corrections are too old to count.
-    check(&mut keeper, 7200, vec![moved("/a")], &[], &[]);
+    check(&mut keeper, 7200, vec![drifted("/a")], &[], &[]);
     check(&mut keeper, 7260, Vec::new(), &["recovered 1"], &[]);
-    check(&mut keeper, 7320, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, 7320, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
 }
 
 #[test]
@@ -213,12 +213,12 @@ fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
     let policy = DriftPolicy { fight_after: Some(1), ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
     for seconds in [0, 60] {
-        let verdict = keeper.looked(&host("a"), &look(vec![moved("/a")]), at(seconds));
+        let verdict = keeper.looked(&host("a"), &look(vec![drifted("/a")]), at(seconds));
         assert_eq!(verdict.correct, [address("/a")]);
         let told = keeper.acted(&host("a"), &[address("/a")], &report(HostState::Locked, Vec::new()));
         assert_eq!(told, []);
     }
-    keeper.looked(&host("a"), &look(vec![moved("/a")]), at(120));
+    keeper.looked(&host("a"), &look(vec![drifted("/a")]), at(120));
     let failed = StepOutcome::Failed {
         why: "no".into(),
         output: String::new(),
@@ -227,7 +227,7 @@ fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
     };
     let told = keeper.acted(&host("a"), &[address("/a")], &report(HostState::Failed, vec![("/a", failed)]));
     assert_eq!(kinds(&told), ["failed failed"]);
-    check(&mut keeper, 180, vec![moved("/a")], &["file[/a] GaveUp", "fight file[/a] 1"], &[]);
+    check(&mut keeper, 180, vec![drifted("/a")], &["file[/a] GaveUp", "fight file[/a] 1"], &[]);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_host_of_which_nothing_is_asked_is_not_lost_and_holds_nobody_back() {
     keeper.looked(&host("db"), &lost(HostState::Unreachable), at(0));
     let bare = Look { state: HostState::InSync, plan: None, why: Vec::new(), took: 1 };
     assert_eq!(kinds(&keeper.looked(&host("db"), &bare, at(60)).news), Vec::<String>::new());
-    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, 60, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
 }
 
 #[test]
@@ -246,14 +246,14 @@ fn a_host_that_is_lost_is_told_once_holds_back_those_after_it_and_recovers() {
     assert_eq!(kinds(&told), ["failed unreachable"]);
     let told = keeper.looked(&host("db"), &lost(HostState::Unreachable), at(60)).news;
     assert_eq!(kinds(&told), Vec::<String>::new());
-    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] WaitsForHost"], &[]);
+    check(&mut keeper, 60, vec![drifted("/a")], &["file[/a] WaitsForHost"], &[]);
     let told = keeper.looked(&host("db"), &look(Vec::new()), at(120)).news;
     assert_eq!(kinds(&told), ["recovered 0"]);
-    check(&mut keeper, 120, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, 120, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
 }
 
 #[test]
-fn what_moved_is_corrected_beside_a_resource_that_cannot_be_planned() {
+fn what_drifted_is_corrected_beside_a_resource_that_cannot_be_planned() {
     let mut keeper = keeper(&["a", "b<a"], &correcting());
     let blocked = |name: &str| Blocked {
         resource: 1,
@@ -275,22 +275,22 @@ fn what_moved_is_corrected_beside_a_resource_that_cannot_be_planned() {
             corrected(&mut keeper, "/a");
         }
     };
-    check(0, vec![moved("/a")], &["/bob"], &["file[/a] Corrects", "failed cannot be planned"], 1);
+    check(0, vec![drifted("/a")], &["/bob"], &["file[/a] Corrects", "failed cannot be planned"], 1);
     check(60, Vec::new(), &["/bob"], &[], 0);
-    check(120, vec![moved("/a")], &["/bob"], &["file[/a] Corrects"], 1);
+    check(120, vec![drifted("/a")], &["/bob"], &["file[/a] Corrects"], 1);
     check(180, Vec::new(), &[], &["recovered 0"], 0);
 }
 
 #[test]
 fn nothing_is_judged_while_somebody_else_is_at_work() {
     let mut keeper = keeper(&["a"], &correcting());
-    let mut busy = look(vec![moved("/a")]);
+    let mut busy = look(vec![drifted("/a")]);
     let holder = Holder { run: "r".into(), by: "ada@laptop".into(), since: 1, held: 1 };
     busy.plan.as_mut().unwrap().busy = Some(holder);
     let verdict = keeper.looked(&host("a"), &busy, at(0));
     assert!(matches!(verdict.news[..], [NewsKind::Looked { state: HostState::Locked, corrective: 0, .. }]));
     assert_eq!(verdict.correct, []);
-    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, 60, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
 }
 
 #[test]
@@ -299,11 +299,11 @@ fn outside_its_window_drift_is_reported_and_looked_at_again_when_it_opens() {
     let every = Some(Duration::from_secs(24 * 3600));
     let mut keeper = keeper(&["a"], &DriftPolicy { windows, every, ..correcting() });
     keeper.tick(at(0));
-    check(&mut keeper, 0, vec![moved("/a")], &["file[/a] WaitsForWindow"], &[]);
+    check(&mut keeper, 0, vec![drifted("/a")], &["file[/a] WaitsForWindow"], &[]);
     keeper.ended(&host("a"), false, at(1));
     assert_eq!(keeper.wakes(), Some(at(3600)));
     assert_eq!(keeper.tick(at(3600)).start, [host("a")]);
-    check(&mut keeper, 3600, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, 3600, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
 }
 
 #[test]
@@ -318,13 +318,13 @@ fn while_too_many_hosts_drifted_nothing_is_corrected() {
         );
     };
     // A corrected host counts as drifted until a look finds it in sync.
-    check("a", vec![moved("/a")], 1, &[]);
-    check("b", vec![moved("/a")], 1, &[]);
-    check("c", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
-    check("d", vec![moved("/a")], 0, &[]);
+    check("a", vec![drifted("/a")], 1, &[]);
+    check("b", vec![drifted("/a")], 1, &[]);
+    check("c", vec![drifted("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
+    check("d", vec![drifted("/a")], 0, &[]);
     check("a", Vec::new(), 0, &[]);
     check("b", Vec::new(), 0, &["CorrectionGoesOn { drifted: 2, of: 4 }"]);
-    check("c", vec![moved("/a")], 1, &[]);
+    check("c", vec![drifted("/a")], 1, &[]);
 }
 
 #[test]
@@ -351,13 +351,13 @@ fn what_is_only_reported_keeps_nothing_else_from_its_correction() {
         0,
         &[],
     );
-    check("b", vec![moved("/a")], 1, &[]);
-    check("b", vec![moved("/a")], 0, &[]);
-    check("b", vec![moved("/a")], 0, &[]);
+    check("b", vec![drifted("/a")], 1, &[]);
+    check("b", vec![drifted("/a")], 0, &[]);
+    check("b", vec![drifted("/a")], 0, &[]);
     // The resource that was given up on b does not count. Hosts that only report do not count either.
-    check("c", vec![moved("/a")], 1, &[]);
-    check("d", vec![moved("/a")], 1, &[]);
-    check("a", vec![moved("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
+    check("c", vec![drifted("/a")], 1, &[]);
+    check("d", vec![drifted("/a")], 1, &[]);
+    check("a", vec![drifted("/a")], 0, &["TooManyDrifted { drifted: 3, of: 4 }"]);
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn that_too_many_drifted_is_told_once_in_all_lives_of_a_daemon() {
     let policy = DriftPolicy { max_share: Some(Share::Percent(50)), ..correcting() };
     let mut first = keeper(&["a", "b"], &policy);
     let of_all = |keeper: &mut Keeper, name| {
-        kinds(&keeper.looked(&host(name), &look(vec![moved("/a")]), at(0)).of_all)
+        kinds(&keeper.looked(&host(name), &look(vec![drifted("/a")]), at(0)).of_all)
     };
     assert_eq!(of_all(&mut first, "a"), Vec::<String>::new());
     assert_eq!(of_all(&mut first, "b"), ["TooManyDrifted { drifted: 2, of: 2 }"]);
@@ -378,15 +378,15 @@ fn nothing_is_corrected_that_cannot_be_remembered() {
     let policy = DriftPolicy { fight_after: Some(2), ..correcting() };
     let mut keeper = keeper(&["a"], &policy);
     assert!(!keeper.remembers(true) && keeper.remembers(false) && !keeper.remembers(false));
-    check(&mut keeper, 0, vec![moved("/a")], &["file[/a] CannotRemember"], &[]);
-    check(&mut keeper, 60, vec![moved("/a")], &[], &[]);
+    check(&mut keeper, 0, vec![drifted("/a")], &["file[/a] CannotRemember"], &[]);
+    check(&mut keeper, 60, vec![drifted("/a")], &[], &[]);
     assert!(keeper.remembers(true));
     // A decision that was withdrawn, because it could not be recorded, does not count for a fight.
     for seconds in [120, 180, 240] {
-        keeper.looked(&host("a"), &look(vec![moved("/a")]), at(seconds));
+        keeper.looked(&host("a"), &look(vec![drifted("/a")]), at(seconds));
         keeper.withdraw(&host("a"), &[address("/a")]);
     }
-    check(&mut keeper, 300, vec![moved("/a")], &[], &["/a"]);
+    check(&mut keeper, 300, vec![drifted("/a")], &[], &["/a"]);
 }
 
 #[test]
@@ -396,13 +396,13 @@ fn a_clock_that_is_set_back_holds_up_nothing_and_starts_no_fight() {
     // A machine started with a clock that was years ahead, until the clock was set.
     let ahead = 4 * 365 * 86_400;
     assert_eq!(keeper.tick(at(ahead)).start, [host("a")]);
-    check(&mut keeper, ahead, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, ahead, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
     corrected(&mut keeper, "/a");
     keeper.ended(&host("a"), false, at(ahead + 1));
     assert_eq!(keeper.tick(at(1)), Tick::default());
     assert_eq!(keeper.wakes(), Some(at(60)));
     assert_eq!(keeper.tick(at(60)).start, [host("a")]);
-    check(&mut keeper, 60, vec![moved("/a")], &["file[/a] Corrects"], &["/a"]);
+    check(&mut keeper, 60, vec![drifted("/a")], &["file[/a] Corrects"], &["/a"]);
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn hosts_with_other_limits_do_not_tell_of_too_many_again_and_again() {
     all.extend(hosts(&["c", "d"], &correcting()));
     let mut keeper = Keeper::new(Memory::default(), all, at(0));
     let mut check = |name: &str, correct: usize, told: &[&str]| {
-        let verdict = keeper.looked(&host(name), &look(vec![moved("/a")]), at(0));
+        let verdict = keeper.looked(&host(name), &look(vec![drifted("/a")]), at(0));
         assert_eq!(
             (verdict.correct.len(), kinds(&verdict.of_all)),
             (correct, told.iter().map(ToString::to_string).collect())

@@ -165,7 +165,7 @@ fn what_a_failed_step_was_to_bring_is_no_sign_of_somebody_else() {
 }
 
 #[test]
-fn a_host_that_moved_on_is_stale_and_untouched() {
+fn a_host_that_changed_since_its_plan_is_stale_and_untouched() {
     let bench = Bench::new();
     let catalog = [bench.file("/etc/motd", "new\n")];
     bench.world.write("/etc/motd".as_ref(), "old\n");

@@ -135,7 +135,7 @@ pub(super) fn words(verb: Verb) -> &'static str {
 /// Returns the step with its properties that changed on the host, or with the other ones. None if there are none.
 fn part(step: &Step, corrective: bool) -> Option<Step> {
     let wanted = if corrective { step.is_corrective() } else { step.is_intentional() };
-    let of_part = |(place, _): &(usize, _)| step.moved(*place) == corrective;
+    let of_part = |(place, _): &(usize, _)| step.property_drifted(*place) == corrective;
     let properties = step.change.properties.iter().enumerate().filter(of_part);
     let properties = properties.map(|(_, property)| property.clone()).collect();
     wanted.then(|| Step { change: Change { properties, ..step.change.clone() }, ..step.clone() })

@@ -82,7 +82,7 @@ struct PlanTotals {
     drifted: usize,
     /// How many steps are owed from earlier runs.
     owed: usize,
-    /// How many resources moved on them.
+    /// How many resources drifted on them.
     corrective: usize,
     /// How many resources have something new in the inventory.
     intentional: usize,
@@ -192,8 +192,8 @@ impl Human {
         if !head.is_empty() {
             self.heads.entry(head).or_default().push(place);
         }
-        let (owed, moved): (Vec<_>, Vec<_>) = plan.drifted().partition(|step| step.owed);
-        let corrective = moved.len();
+        let (owed, drifted): (Vec<_>, Vec<_>) = plan.drifted().partition(|step| step.owed);
+        let corrective = drifted.len();
         self.plan.owed += owed.len();
         self.plan.drifted += usize::from(corrective > 0);
         self.plan.corrective += corrective;
@@ -543,7 +543,7 @@ impl PlanTotals {
 
     /// Returns what drifted, and what waits for an apply.
     fn drift(&self) -> String {
-        let moved = match self.drifted {
+        let drifted = match self.drifted {
             0 => "no host drifted".to_owned(),
             hosts => format!("{} drifted ({})", count(hosts, "host"), count(self.corrective, "resource")),
         };
@@ -556,7 +556,7 @@ impl PlanTotals {
             0 => String::new(),
             n => format!("; {} owed from an earlier run", count(n, "step")),
         };
-        moved + &waiting + &owed
+        drifted + &waiting + &owed
     }
 }
 

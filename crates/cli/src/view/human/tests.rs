@@ -153,7 +153,7 @@ fn package() -> HostPlan {
 }
 
 #[test]
-fn what_moved_stands_apart_from_what_is_newly_asked_for() {
+fn what_drifted_stands_apart_from_what_is_newly_asked_for() {
     let by = |cause: Cause, mode: DriftMode, step: Step| Step { drift: Drift { cause, mode }, ..step };
     let mode = PropertyChange::new("mode", "0600", "0644");
     let mut both = step("file[/etc/app]", diff("@@ -1,1 +1,1 @@\n-old\n+new\n"));
@@ -697,14 +697,14 @@ Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps no
 
 #[test]
 fn drift_says_what_happened_and_not_what_an_apply_would_do() {
-    let moved =
+    let drifted =
         |step: Step| Step { drift: Drift { cause: Cause::Corrective, mode: DriftMode::Report }, ..step };
     let version = PropertyChange::new("version", Shown::Absent, Shown::Unknown("it is chosen".to_owned()));
     let more = "@@ -1,3 +1,2 @@\n a\n-by hand\n-more\n+welcome\n";
     let steps = vec![
-        moved(step("package[tree]", Change::new(Verb::Create).property(version))),
-        moved(step("file[/etc/motd]", diff(more))),
-        moved(step(
+        drifted(step("package[tree]", Change::new(Verb::Create).property(version))),
+        drifted(step("file[/etc/motd]", diff(more))),
+        drifted(step(
             "user[bob]",
             Change::new(Verb::Remove).property(PropertyChange::new("uid", "1001", Shown::Absent)),
         )),

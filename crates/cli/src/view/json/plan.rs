@@ -39,14 +39,14 @@ struct PlannedStep<'a> {
     guarded: bool,
     by_rollout: bool,
     warning: Option<&'a str>,
-    drift: Moved<'a>,
+    drift: Drift<'a>,
 }
 
 /// The cause of drift, and the daemon's response.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Moved<'a> {
-    cause: Mover,
+struct Drift<'a> {
+    cause: DriftCause,
     properties: Vec<&'a str>,
     mode: DriftMode,
 }
@@ -54,7 +54,7 @@ struct Moved<'a> {
 /// The cause of drift.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Mover {
+enum DriftCause {
     Host,
     Inventory,
     Both,
@@ -139,23 +139,23 @@ impl<'a> PlannedStep<'a> {
             guarded: step.guarded,
             by_rollout: step.is_around(),
             warning: step.warning.as_deref(),
-            drift: Moved::from(step),
+            drift: Drift::from(step),
         }
     }
 }
 
-impl<'a> From<&'a Step> for Moved<'a> {
+impl<'a> From<&'a Step> for Drift<'a> {
     fn from(step: &'a Step) -> Self {
         let properties = step.change.properties.iter().enumerate();
-        let moved = properties.filter(|(place, _)| step.moved(*place));
+        let drifted = properties.filter(|(place, _)| step.property_drifted(*place));
         Self {
             cause: match step.drift.cause {
-                Cause::Corrective => Mover::Host,
-                Cause::Intentional => Mover::Inventory,
-                Cause::Both { .. } => Mover::Both,
-                Cause::Always => Mover::Always,
+                Cause::Corrective => DriftCause::Host,
+                Cause::Intentional => DriftCause::Inventory,
+                Cause::Both { .. } => DriftCause::Both,
+                Cause::Always => DriftCause::Always,
             },
-            properties: moved.map(|(_, change)| change.property.as_str()).collect(),
+            properties: drifted.map(|(_, change)| change.property.as_str()).collect(),
             mode: step.drift.mode,
         }
     }
