@@ -1,5 +1,5 @@
 //! `converge`: the command-line tool. It turns arguments into runs of the engine, and events into output for people
-//! and scripts. The engine carries out the runs. Only this crate uses clap. This file ends the process. Only `memory`
+//! and scripts. The engine carries out the runs. Only this crate uses clap. This file ends the process. Only `memory_limit`
 //! and `interrupt` may end it too, if there is no other way.
 
 mod ad_hoc;
@@ -10,7 +10,7 @@ mod command;
 mod failure;
 mod foreign_options;
 mod interrupt;
-mod memory;
+mod memory_limit;
 mod output_folder;
 mod pager;
 mod past;

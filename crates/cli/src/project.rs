@@ -12,7 +12,7 @@ use converge_model::{HostName, KindInfo};
 
 use crate::arguments::{HostArguments, IdentityArguments, ProjectArguments};
 use crate::failure::{Failure, PROJECT};
-use crate::memory;
+use crate::memory_limit;
 use crate::prompt;
 use crate::view::{Screen, text};
 
@@ -57,7 +57,7 @@ impl Opened {
         let project = find(arguments)?;
         let identities = identities(&arguments.identity);
         let (loader, sources) = loader(&project, identities.clone());
-        let loaded = memory::bounded(|| loader.load(&project.entry, &arguments.sets));
+        let loaded = memory_limit::bounded(|| loader.load(&project.entry, &arguments.sets));
         let opened = |inventory, diagnostics| Self {
             project,
             sources,
@@ -133,7 +133,7 @@ impl Opened {
     /// Returns all diagnostics that need no host.
     pub(crate) fn all_diagnostics(&self) -> Diagnostics {
         let mut all = self.diagnostics.clone();
-        all.extend(memory::bounded(|| self.inventory.check()));
+        all.extend(memory_limit::bounded(|| self.inventory.check()));
         all
     }
 
@@ -176,7 +176,7 @@ pub(crate) fn analyse(arguments: &ProjectArguments) -> Result<(Project, Analysis
     let project = find(arguments)?;
     let (loader, _) = loader(&project, identities(&arguments.identity));
     let open = MemorySources::new();
-    let analysis = memory::bounded(|| Analysis::new(&loader, &project.entry, &arguments.sets, open));
+    let analysis = memory_limit::bounded(|| Analysis::new(&loader, &project.entry, &arguments.sets, open));
     Ok((project, analysis))
 }
 

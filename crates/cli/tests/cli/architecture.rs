@@ -207,7 +207,7 @@ fn the_process_ends_in_one_place() {
     nowhere(
         &libraries,
         &["process::exit", "std::process::abort"],
-        &["cli/src/interrupt.rs", "cli/src/memory.rs"],
+        &["cli/src/interrupt.rs", "cli/src/memory_limit.rs"],
     );
     nowhere(&libraries, &["ExitCode"], &["cli/src/main.rs"]);
     let main = fs::read_to_string(repository().join("crates/cli/src/main.rs")).unwrap();
