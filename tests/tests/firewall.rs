@@ -111,7 +111,7 @@ fn reaches(from: &Host, to: &Host, port: u16) -> bool {
 }
 
 #[test]
-fn a_policy_lets_through_whom_it_names_and_cuts_nobody_off() {
+fn a_policy_lets_through_whom_it_names_and_cuts_no_connection_off() {
     let Some(testbed) = or_skip(Testbed::up(&["h1", "h2"])) else { return };
     let trial = Trial::on(&testbed);
     let other = testbed.host("h2").unwrap();

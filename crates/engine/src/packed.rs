@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_files_are_the_same_bytes_whoever_made_them_and_when() {
+    fn the_same_files_are_the_same_bytes_for_each_owner_and_time() {
         let temp = tempfile::tempdir().unwrap();
         let long = "x".repeat(150);
         app(&temp.path().join("one"), ["a", "b"]);

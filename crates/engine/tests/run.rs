@@ -609,7 +609,7 @@ async fn the_clock_of_a_host_is_told_with_its_plan() {
 }
 
 #[tokio::test]
-async fn a_plan_touches_nobody_and_says_what_is_pending() {
+async fn a_plan_touches_no_host_and_says_what_is_pending() {
     for (detailed, exit) in [(true, 2), (false, 0)] {
         let told = carry_out(Goal::Plan { detailed }, TWO, &[("b", Temper::Unrecorded)], true).await;
         told.check(&[("a", HostState::Pending), ("b", HostState::InSync)], exit);
@@ -620,7 +620,7 @@ async fn a_plan_touches_nobody_and_says_what_is_pending() {
 }
 
 #[tokio::test]
-async fn nobody_is_acted_on_before_everybody_was_looked_at() {
+async fn no_host_is_acted_on_before_all_were_looked_at() {
     let told = carry_out(Goal::Apply, "host \"h[1..20]\"\n", &[("h7", Temper::Unreachable)], true).await;
     let first_act = told.log.iter().position(|noted| noted.starts_with("act ")).unwrap();
     let last_look = told.log.iter().rposition(|noted| noted.starts_with("look")).unwrap();
@@ -751,7 +751,7 @@ async fn a_rollout_stops_at_its_first_loss() {
 }
 
 #[tokio::test]
-async fn a_first_interruption_ends_the_steps_in_hand_and_starts_nobody() {
+async fn a_first_interruption_ends_the_steps_in_hand_and_starts_no_host() {
     let told = carry_out(Goal::Apply, WEB_AFTER_DB, &[("db", Temper::Stopped)], true).await;
     assert_eq!((told.states["db"], told.states["web"]), (HostState::Changed, HostState::NotStarted));
     assert_eq!(told.outcome.exit, 130);
@@ -767,14 +767,14 @@ async fn a_first_interruption_ends_a_run_within_a_bound_whatever_a_host_does() {
 }
 
 #[tokio::test]
-async fn an_interrupted_look_acts_on_nobody() {
+async fn an_interrupted_look_acts_on_no_host() {
     let told = carry_out(Goal::Apply, TWO, &[("a", Temper::Hangs), ("b", Temper::Hangs)], true).await;
     told.check(&[("a", HostState::NotStarted), ("b", HostState::NotStarted)], 130);
     assert_eq!(told.asked, 0);
 }
 
 #[tokio::test]
-async fn an_interruption_after_the_first_plan_asks_nobody_and_acts_on_nobody() {
+async fn an_interruption_after_the_first_plan_asks_no_user_and_acts_on_no_host() {
     let planned = |kind: &EventKind| matches!(kind, EventKind::Planned { .. });
     let unrecorded = [("a", Temper::Unrecorded), ("b", Temper::Unrecorded)];
     for (tempers, ends) in [(&[][..], HostState::Pending), (&unrecorded, HostState::InSync)] {

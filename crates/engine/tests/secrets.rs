@@ -71,7 +71,7 @@ fn why(sealed: &[u8], identities: &Identities) -> OpenError {
 }
 
 #[test]
-fn every_recipient_opens_it_and_nobody_else() {
+fn every_recipient_opens_it_and_no_other_key() {
     let keys = Keys::new();
     let recipients = [
         keys.age("age"),

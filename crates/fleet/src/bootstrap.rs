@@ -387,8 +387,8 @@ mod tests {
         let line = format!("PATH={}:$PATH\n{}", folder.display(), bootstrap.line());
         std::fs::write(folder.join("line"), line).unwrap();
         let root = rustix::process::geteuid().is_root();
-        let nobody = if root { "setpriv --reuid=65534 --regid=65534 --clear-groups " } else { "" };
-        crate::link::local(&format!("exec {nobody}sh {}/line", folder.display())).unwrap()
+        let as_other = if root { "setpriv --reuid=65534 --regid=65534 --clear-groups " } else { "" };
+        crate::link::local(&format!("exec {as_other}sh {}/line", folder.display())).unwrap()
     }
 
     /// Returns the result of an escalation with these programs on the host, and the log that they wrote.

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_stuck_holds_nobody_up_for_long() {
+    fn a_reader_that_is_stuck_holds_no_run_up_for_long() {
         let queue = Queue::new();
         (0..ROOM + 10_000).for_each(|n| queue.push(n, Duration::from_millis(20)));
         assert_eq!(queue.lost(), 10_000);

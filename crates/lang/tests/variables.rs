@@ -566,7 +566,7 @@ lang::template
 }
 
 #[test]
-fn a_secret_in_a_key_that_nobody_reads_is_not_used() {
+fn a_secret_in_a_key_that_nothing_reads_is_not_used() {
     let vars = r#"vars { app { name "blog"; password (secret)"password" } }"#;
     let body = "secrets \"secrets.age\"\nhost \"a\"\non \"a\" { file \"/f\" content=\"{{ app.name }}\" }";
     let sources = one(&format!("{vars}\n{body}")).secret_file("secrets.age", "password \"hunter22\"");

@@ -230,7 +230,7 @@ mod tests {
     use crate::change::Verb;
 
     #[test]
-    fn what_drifted_is_counted_without_what_follows_from_it_and_what_nobody_wants_to_hear_of() {
+    fn what_drifted_is_counted_without_what_follows_from_it_and_what_the_policy_ignores() {
         let step = |cause: Cause, mode: DriftMode| Step {
             resource: 0,
             address: Address::new(None, "file", "/a"),

@@ -44,7 +44,7 @@ pub enum WatchError {
     Schedule(HostName, ScheduleError),
     /// No host should be watched.
     #[error("no host is watched: every host has mode=\"ignore\"")]
-    Nobody,
+    NoHosts,
     /// The memory cannot be used.
     #[error(transparent)]
     Memory(#[from] MemoryError),
@@ -107,7 +107,7 @@ impl Daemon {
         let (reading, inputs) = read(&charge, Inputs::default()).await;
         let watched = watched_of(&reading, charge.every)?;
         if watched.is_empty() {
-            return Err(WatchError::Nobody);
+            return Err(WatchError::NoHosts);
         }
         let fleet = Arc::new((charge.fleet)()?);
         let served = listen(&charge).await?;

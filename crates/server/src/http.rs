@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_that_hold_their_connections_keep_nobody_out() {
+    async fn clients_that_hold_their_connections_keep_no_client_out() {
         let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let unread = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(40);
         for (held, answered) in [(&request[..], true), (b"", false), (b"GET /", false), (&unread, false)] {
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_end_waits_for_nobody_who_says_nothing() {
+    async fn an_end_waits_for_no_silent_client() {
         let Running { address, end, server, .. } = running().await;
         let silent = TcpStream::connect(address).await.unwrap();
         assert_eq!(get(address, "/healthz", "localhost").await.0, "200");

@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_is_stuck_holds_nobody_up() {
+    fn a_target_that_is_stuck_holds_no_other_up() {
         let temp = tempfile::tempdir().unwrap();
         let gate = temp.path().join("gate");
         rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

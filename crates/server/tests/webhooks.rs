@@ -127,7 +127,7 @@ fn serve_tls(folder: &Path, count: usize) -> (String, JoinHandle<Vec<String>>) {
 }
 
 #[test]
-fn who_is_vouched_for_by_an_authority_of_this_machine_is_believed_and_nobody_else() {
+fn a_server_that_is_vouched_for_by_an_authority_of_this_machine_is_believed_and_no_other_server() {
     let temp = tempfile::tempdir().unwrap();
     make_authority(temp.path());
     let (address, server) = serve_tls(temp.path(), 3);

@@ -218,7 +218,7 @@ fn a_whole_policy_that_forgets_ssh_is_reverted_with_or_without_its_controller() 
 }
 
 #[test]
-fn a_host_whose_agent_died_takes_it_back_and_nobody_acts_before() {
+fn a_host_whose_agent_died_reverts_it_and_no_run_acts_before() {
     on_host(|testbed, host| {
         let shutting = project(testbed, SUDO, &sshd("AllowUsers somebody-else"));
         let mut course = quick(&shutting);

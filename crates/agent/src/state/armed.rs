@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_revert_has_begun_nobody_confirms() {
+    fn what_the_revert_has_begun_no_run_confirms() {
         let (_folder, state) = armed_by("one");
         rename(&state, ARMED, REVERTING).unwrap();
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Reverting);

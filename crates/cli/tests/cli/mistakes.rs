@@ -220,7 +220,7 @@ fn mistakes_are_lines_for_scripts_in_the_order_of_the_file() {
 }
 
 #[test]
-fn results_that_nobody_could_write_are_a_failure() {
+fn results_that_cannot_be_written_are_a_failure() {
     let world = World::example("quickstart");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let said = world.said(world.command(&["plan", ".", "--json"]).stdout(full).output().unwrap());

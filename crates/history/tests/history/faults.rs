@@ -128,7 +128,7 @@ async fn two_that_record_at_once_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn what_is_old_goes_and_what_nobody_speaks_of_with_it() {
+async fn what_is_old_goes_and_what_no_run_names_with_it() {
     let temp = tempfile::tempdir().unwrap();
     // The runs are old by their numbers, and there are more than are always kept.
     let old: Vec<Event> = (1..=150).flat_map(|n| changed(n, "apply", "a", &format!("/{n}"))).collect();

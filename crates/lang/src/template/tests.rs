@@ -292,7 +292,7 @@ fn files_have_comments_and_includes() {
 }
 
 #[test]
-fn whoever_reads_a_secret_is_tainted() {
+fn a_template_that_reads_a_secret_is_tainted() {
     let check = |template: &str, tainted: bool| {
         let rendered = engine().file("x", template, &scope()).unwrap_or_else(|e| panic!("{template}: {e:?}"));
         assert_eq!(rendered.marks.tainted, tainted, "{template}");

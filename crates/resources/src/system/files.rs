@@ -890,7 +890,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_somebody_else_leads_to_what_is_theirs_whenever_they_change_it() {
+    fn a_link_of_another_user_leads_to_what_is_theirs_whenever_they_change_it() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: files of two users take root");
             return;

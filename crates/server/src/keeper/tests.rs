@@ -231,7 +231,7 @@ fn an_attempt_that_met_a_lock_does_not_count_and_one_that_failed_does() {
 }
 
 #[test]
-fn a_host_of_which_nothing_is_asked_is_not_lost_and_holds_nobody_back() {
+fn a_host_of_which_nothing_is_asked_is_not_lost_and_holds_no_host_back() {
     let mut keeper = keeper(&["a<db", "db"], &correcting());
     keeper.looked(&host("db"), &lost(HostState::Unreachable), at(0));
     let bare = Look { state: HostState::InSync, plan: None, why: Vec::new(), took: 1 };
@@ -282,7 +282,7 @@ fn what_drifted_is_corrected_beside_a_resource_that_cannot_be_planned() {
 }
 
 #[test]
-fn nothing_is_judged_while_somebody_else_is_at_work() {
+fn nothing_is_judged_while_another_run_is_at_work() {
     let mut keeper = keeper(&["a"], &correcting());
     let mut busy = look(vec![drifted("/a")]);
     let holder = Holder { run: "r".into(), by: "ada@laptop".into(), since: 1, held: 1 };

@@ -371,7 +371,7 @@ fn a_timer_that_may_still_come_is_waited_for() {
 }
 
 #[test]
-fn what_nobody_confirms_is_as_it_was_and_ends_the_run() {
+fn what_no_login_confirms_is_as_it_was_and_ends_the_run() {
     let bench = Bench::new();
     let resources = mixed(&bench);
     let (report, groups) = apply(&bench, &resources, &[Fate::Reverted]);
@@ -410,7 +410,7 @@ fn what_nobody_confirms_is_as_it_was_and_ends_the_run() {
 }
 
 #[test]
-fn a_group_that_changed_nothing_asks_nobody() {
+fn a_group_that_changed_nothing_asks_for_no_login() {
     let bench = Bench::new();
     std::fs::create_dir_all(bench.root().join("etc/ssh")).unwrap();
     let mut broken = bench.file("/etc/ssh/one", "new\n");

@@ -74,7 +74,7 @@ fn a_step_is_told_by_its_place_and_what_it_says_line_by_line() {
 }
 
 #[test]
-fn a_need_that_nobody_brings_is_a_problem_and_so_is_one_that_comes_too_late() {
+fn a_need_that_no_step_brings_is_a_problem_and_so_is_one_that_comes_too_late() {
     let bench = Bench::new();
     let plan = bench.look(&[bench.file("/srv/app/conf", "x"), resource("directory", "/srv")]);
     assert_eq!(plan.blocked[0].why, "the folder /srv/app is not there");
@@ -115,7 +115,7 @@ fn a_failure_skips_the_rest_of_its_body_and_what_waits_for_it() {
 }
 
 #[test]
-fn a_guard_that_an_earlier_step_changes_is_no_sign_of_somebody_else() {
+fn a_guard_that_an_earlier_step_changes_is_no_sign_of_another_program() {
     let bench = Bench::new();
     bench.world.write("/etc/source".as_ref(), "old\n");
     bench.world.write("/etc/copy".as_ref(), "old\n");
@@ -150,7 +150,7 @@ fn may_fail_stops_nothing() {
 }
 
 #[test]
-fn what_a_failed_step_was_to_bring_is_no_sign_of_somebody_else() {
+fn what_a_failed_step_was_to_bring_is_no_sign_of_another_program() {
     let bench = Bench::new();
     bench.world.command("tidy", |_| 1);
     let mut command = resource("command", "tidy");

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_else_sees_it_and_nothing_is_left() {
+    fn no_other_user_sees_it_and_nothing_is_left() {
         let workspace = Workspace::new("s.kdl", &Secret::new("a \"1\"")).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let folder = workspace.file().parent().unwrap().to_owned();

@@ -28,15 +28,15 @@ struct Bench {
     undo: Undo,
 }
 
-struct Nobody;
+struct NoAgent;
 
-impl Contents for Nobody {
+impl Contents for NoAgent {
     fn open(&self, _: Digest) -> Result<Box<dyn io::Read + '_>, ApplyError> {
         Err(ApplyError::new("there is none"))
     }
 }
 
-impl Journal for Nobody {
+impl Journal for NoAgent {
     fn temporary(&self, _: &Path) -> Result<(), ApplyError> {
         Ok(())
     }
@@ -67,8 +67,8 @@ impl Bench {
     ) -> Result<T, ApplyError> {
         let mut actor = Actor {
             system: &self.world,
-            contents: &Nobody,
-            journal: &Nobody,
+            contents: &NoAgent,
+            journal: &NoAgent,
             output: &mut |_| {},
             undo: &mut self.undo,
             sensitive,
@@ -195,7 +195,7 @@ fn at_host(bench: &Bench, path: &str) -> PathBuf {
 }
 
 #[test]
-fn units_are_brought_back_and_told_again_but_at_boot_nobody_is_waited_for() {
+fn units_are_brought_back_and_told_again_but_at_boot_no_unit_is_waited_for() {
     let check = |at_boot: bool, told: &str| {
         let mut bench = Bench::new(false);
         for unit in ["nftables.service", "ssh.service", "web.service"] {

@@ -149,7 +149,7 @@ fn fields_take_all_that_cron_takes() {
 }
 
 #[test]
-fn without_cron_there_is_nobody_to_run_it() {
+fn without_cron_no_daemon_runs_it() {
     let trial = Trial::new();
     std::fs::create_dir_all(trial.at("/etc/cron.d")).unwrap();
     assert_eq!(impossible(trial.plan(KIND, &job(&[]))), "the program cron is not there");

@@ -35,7 +35,7 @@ fn a_directory_comes_changes_and_goes_with_what_is_in_it() {
 }
 
 #[test]
-fn what_nobody_claims_is_purged_and_the_rest_stays() {
+fn what_no_resource_claims_is_purged_and_the_rest_stays() {
     let mut trial = Trial::new();
     trial.write("/srv/kept", "");
     trial.write("/srv/tree/x", "of another resource, with all below it");

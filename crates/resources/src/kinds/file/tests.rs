@@ -15,7 +15,7 @@ use crate::system::files::adorned;
 use crate::view::{Body, Place, Seen};
 
 /// A user that is neither root nor the agent.
-const SOMEBODY: u32 = 65534;
+const OTHER_USER: u32 = 65534;
 
 fn file(trial: &Trial, path: &str, text: impl AsRef<[u8]>) -> Params {
     params([("path", path.into()), ("content", trial.content(text))])
@@ -245,9 +245,9 @@ fn a_parent_that_its_owner_swapped_for_a_link_is_not_followed() {
     }
     let trial = Trial::new();
     fs::create_dir_all(trial.at("/home/other")).unwrap();
-    chown(trial.at("/home/other"), Some(SOMEBODY), None).unwrap();
+    chown(trial.at("/home/other"), Some(OTHER_USER), None).unwrap();
     symlink("/etc", trial.at("/home/other/app")).unwrap();
-    std::os::unix::fs::lchown(trial.at("/home/other/app"), Some(SOMEBODY), None).unwrap();
+    std::os::unix::fs::lchown(trial.at("/home/other/app"), Some(OTHER_USER), None).unwrap();
     let wish = file(&trial, "/home/other/app/passwd", "root::0:0:::\n");
     let why = trial.failure("file", &wish);
     assert!(why.contains("leads to a folder of another owner"), "{why}");
@@ -262,7 +262,7 @@ fn a_second_name_of_anothers_file_gets_neither_owner_nor_mode() {
     trial.write("/etc/shadow", "secret");
     fs::set_permissions(trial.at("/etc/shadow"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::create_dir_all(trial.at("/home/other")).unwrap();
-    chown(trial.at("/home/other"), Some(SOMEBODY), None).unwrap();
+    chown(trial.at("/home/other"), Some(OTHER_USER), None).unwrap();
     fs::hard_link(trial.at("/etc/shadow"), trial.at("/home/other/x")).unwrap();
     for (name, value) in [("owner", "nobody".into()), ("mode", 0o644.into())] {
         let wish = params([("path", "/home/other/x".into()), (name, value)]);
@@ -349,7 +349,7 @@ fn a_file_with_another_owner_is_no_program_of_its_owner_any_more() {
     let check = |content: bool, mode: Option<i64>, shown: &[&str], after: u32| {
         let trial = Trial::new();
         trial.write("/etc/x", "old");
-        chown(trial.at("/etc/x"), Some(SOMEBODY), None).unwrap();
+        chown(trial.at("/etc/x"), Some(OTHER_USER), None).unwrap();
         adorned::adorn(&trial.at("/etc/x"));
         fs::set_permissions(trial.at("/etc/x"), fs::Permissions::from_mode(0o4755)).unwrap();
         let mut wish = params([("path", "/etc/x".into()), ("owner", "0".into())]);
@@ -379,7 +379,7 @@ fn something_new_has_the_group_of_the_agent_whatever_its_folder_gives() {
         return;
     }
     let trial = Trial::new();
-    chown(trial.at("/etc"), None, Some(SOMEBODY)).unwrap();
+    chown(trial.at("/etc"), None, Some(OTHER_USER)).unwrap();
     fs::set_permissions(trial.at("/etc"), fs::Permissions::from_mode(0o2755)).unwrap();
     trial.laws("file", &file(&trial, "/etc/new", "new"));
     trial.laws("directory", &params([("path", "/etc/folder".into())]));
@@ -399,7 +399,7 @@ fn what_a_user_puts_in_the_place_of_their_file_is_not_given_to_them() {
     trial.write("/home/ada/own", "theirs\n");
     trial.write("/home/ada/roots", "root only\n");
     for name in ["", "own"] {
-        chown(at(name), Some(SOMEBODY), None).unwrap();
+        chown(at(name), Some(OTHER_USER), None).unwrap();
     }
     fs::set_permissions(at("roots"), fs::Permissions::from_mode(0o600)).unwrap();
     let line = params([("path", "/home/ada/own".into()), ("text", "managed".into())]);

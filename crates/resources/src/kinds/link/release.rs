@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_is_gone_is_offered_to_nobody() {
+    fn a_release_that_is_gone_is_not_offered() {
         let trial = host(&["1.0", "1.1"]);
         fs::remove_dir(trial.at("/srv/releases/1.0")).unwrap();
         assert!(matches!(trial.plan("link", &back("1.0")), Planned::Impossible { .. }));

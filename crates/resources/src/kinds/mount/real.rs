@@ -156,8 +156,8 @@ fn a_read_only_mount_can_be_changed_and_removed() {
 }
 
 #[test]
-fn an_option_that_nobody_wrote_is_a_difference_and_goes() {
-    alone("an_option_that_nobody_wrote_is_a_difference_and_goes", || {
+fn an_option_that_is_not_in_the_wish_is_a_difference_and_goes() {
+    alone("an_option_that_is_not_in_the_wish_is_a_difference_and_goes", || {
         let trial = Trial::real();
         let wish = mount("/srv/t", "tmpfs", "tmpfs", &["defaults"]);
         applied(&trial, &wish);

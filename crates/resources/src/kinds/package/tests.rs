@@ -144,7 +144,7 @@ fn a_version_may_be_a_pattern_and_goes_down_only_on_request() {
 }
 
 #[test]
-fn what_somebody_else_holds_is_left_alone() {
+fn what_the_administrator_holds_is_left_alone() {
     let held = |version: &str, candidate: Option<&str>| {
         let held = Installed { version: version.into(), held: true, whole: true };
         found(Seen::Known(held), candidate)

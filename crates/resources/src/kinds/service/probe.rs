@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_listening_and_nobody_answering_are_no_answer() {
+    fn no_listener_and_a_silent_listener_are_no_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap().to_string();
         let why = ask(&at, Some("/"), None, 300).unwrap_err();

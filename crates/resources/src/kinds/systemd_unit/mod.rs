@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_shown_to_nobody_and_to_no_check() {
+    fn a_secret_is_shown_to_no_user_and_to_no_check() {
         let trial = trial();
         trial.write("/usr/bin/systemd-analyze", "");
         trial.answer(|command| {

@@ -68,7 +68,7 @@ fn files_links_and_what_should_not_be_there_are_one_change() {
 }
 
 #[test]
-fn the_check_sees_the_whole_tree_as_it_will_be_and_nobody_else_does() {
+fn the_check_sees_the_whole_tree_as_it_will_be_and_no_other_program_does() {
     let trial = host();
     let at = trial.at("/");
     let live = trial.at("/etc/app/main.conf");
@@ -122,7 +122,7 @@ fn what_another_resource_claims_by_now_is_not_taken_away() {
 }
 
 #[test]
-fn a_secret_is_shown_to_nobody() {
+fn a_secret_is_shown_to_no_user() {
     let trial = host();
     let Scalar::Secret(reference) = trial.secret("hunter22") else { unreachable!("a secret is one") };
     let row = Row(vec![

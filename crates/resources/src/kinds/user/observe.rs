@@ -46,7 +46,7 @@ pub struct Found {
 }
 
 /// The number of the account that owns no files.
-const NOBODY: u32 = 65534;
+const NOBODY_UID: u32 = 65534;
 
 /// Reads the accounts. Reads the pattern of a home only if one will be made.
 pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> {
@@ -104,7 +104,7 @@ pub(super) fn observe(view: &View<'_>, wish: &Wish) -> Result<Found, LookError> 
 fn makes_home(view: &View<'_>, wish: &Wish, account: Option<&PlannedUser>) -> Result<bool, LookError> {
     let first = view.accounts()?.defaults.first_uid;
     let uid = wish.uid.or_else(|| account.and_then(|account| account.uid));
-    let system = wish.system || uid.is_some_and(|uid| (uid < first && uid != 0) || uid == NOBODY);
+    let system = wish.system || uid.is_some_and(|uid| (uid < first && uid != 0) || uid == NOBODY_UID);
     Ok(wish.create_home.unwrap_or(!system))
 }
 

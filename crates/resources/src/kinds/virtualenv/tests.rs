@@ -582,7 +582,7 @@ fn what_is_there_by_half_is_not_believed() {
 }
 
 #[test]
-fn a_project_in_an_environment_that_somebody_replaced_is_installed_again() {
+fn a_project_in_an_environment_that_another_program_replaced_is_installed_again() {
     let trial = host();
     trial.write("/srv/app/pyproject.toml", "[project]\nname = \"my-app\"\nversion = \"0.1\"\n");
     let wish = venv(&[("project", "/srv/app".into()), ("exact", true.into())]);
