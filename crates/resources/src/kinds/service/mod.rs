@@ -85,7 +85,7 @@ impl Kind for Service {
                 "package \"rsyslog\"\nfile \"/etc/rsyslog.d/10-quiet.conf\" notify=\"service[rsyslog]\" {\n    content \"mail.* stop\"\n}\nservice \"rsyslog\" running=#true on-notify=\"restart\"",
             )
             .example(
-                "A service that must answer; if it does not, the change is restored",
+                "A service that must answer; if it does not, Converge restores the previous state",
                 "package \"nginx-light\"\nfile \"/var/www/html/health\" notify=\"service[nginx]:reload\" {\n    content \"well\"\n}\nservice \"nginx\" running=#true {\n    probe \"127.0.0.1:80\"\n    probe-path \"/health\"\n    probe-timeout \"10s\"\n}",
             )
             .example("A unit that cannot start", "service \"systemd-timesyncd\" masked=#true running=#false")
