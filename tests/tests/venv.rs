@@ -117,7 +117,7 @@ fn normal(name: &str) -> String {
     name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
 
-/// Returns the distributions in a plan: `name: 1.0 -> 2.0`. A side is empty if the distribution is not there.
+/// Returns the distributions in a plan: `name: 1.0 -> 2.0`. A side is empty if the distribution does not exist.
 fn announced(plan: &str) -> BTreeMap<String, (String, String)> {
     let mut own = plan.lines().skip_while(|line| !line.contains(".virtualenv["));
     // A single change is on the line of its resource.
@@ -275,7 +275,7 @@ fn mishaps(ground: &Ground, house: &str) {
         "THESE PACKAGES DO NOT MATCH THE HASHES",
     );
     ground.fails(&exact("install \"leaf==9.9\""), 3, "No matching distribution found for leaf==9.9");
-    ground.fails(&exact("requirements \"/srv/none.txt\""), 3, "the file /srv/none.txt is not there");
+    ground.fails(&exact("requirements \"/srv/none.txt\""), 3, "the file /srv/none.txt does not exist");
     ground.root("cp -a /srv/project /srv/broken && echo '[project' >>/srv/broken/pyproject.toml");
     ground.fails(&exact("project \"/srv/broken\""), 3, "TOMLDecodeError");
     full_disk(ground, &exact("install \"large==1.0\""));
@@ -309,7 +309,7 @@ fn an_environment_is_made_anew_when_its_interpreter_goes_and_uv_makes_it_as_well
     ground.root("rm /opt/other/bin/python3.11");
     ground.venv(&other);
     let refused = ground.converge(&["plan"], 3);
-    assert!(refused.stdout.contains("the program /opt/other/bin/python3.11 is not there"), "{refused}");
+    assert!(refused.stdout.contains("the program /opt/other/bin/python3.11 does not exist"), "{refused}");
     ground.venv(&own);
     let plan = ground.converge(&["apply", "--yes"], 0);
     assert!(plan.stdout.contains("python: missing (3.11.2) -> /usr/bin/python3"), "{plan}");
@@ -350,7 +350,7 @@ fn with_uv(ground: &Ground, house: &str) {
     let uv = "tool \"uv\"\n";
     ground.venv(&format!("exact #true\n{uv}{house}install \"leaf==1.0\""));
     let refused = ground.converge(&["plan"], 3);
-    assert!(refused.stdout.contains("the program uv is not there"), "{refused}");
+    assert!(refused.stdout.contains("the program uv does not exist"), "{refused}");
     ground.root("python3 -m venv /opt/uv && /opt/uv/bin/pip --quiet install uv==0.9.9 && ln -s /opt/uv/bin/uv /usr/local/bin/uv");
     ground.root("ip route del default");
     ground.comes_to(&format!("exact #true\n{uv}{house}install \"leaf==1.0\""), &[("leaf", "1.0")]);

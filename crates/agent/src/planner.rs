@@ -1,5 +1,7 @@
 //! Planning: one walk over a catalog in its final order. Each resource is looked at under the effects of earlier
-//! steps. Notified actions have their places, and neighbouring packages are one transaction.
+//! steps. Notified actions have their places, and neighbouring packages are one transaction. A resource that cannot be
+//! planned is blocked, and so are those that wait for it: the plan shows them as skipped. `act::step` has the same rule
+//! for the turn of a step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

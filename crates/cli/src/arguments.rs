@@ -12,7 +12,7 @@ use converge_model::wire::Guard;
 /// Which project.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct ProjectArguments {
-    /// Inventory: a .kdl file or a folder; default: that of converge.kdl
+    /// Inventory: a .kdl file or a folder; default: as in converge.kdl
     ///
     /// The converge.kdl is the nearest one, in this folder or above it.
     #[arg(value_name = "INVENTORY")]
@@ -27,7 +27,7 @@ pub(crate) struct ProjectArguments {
 /// Which private keys, beside those at the usual places.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct IdentityArguments {
-    /// File with an age or ssh key that opens secrets; tried before those in the usual places
+    /// File with an age or ssh key that opens secrets; tried before your other keys
     #[arg(
         id = "identity",
         long,
@@ -66,7 +66,7 @@ pub(crate) struct RunArguments {
 /// The fate of a host with a resource that cannot be planned.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct StrictArguments {
-    /// Skip a host if one of its resources cannot be planned; default: skip only the rest of that body
+    /// Skip a host if one of its resources cannot be planned; default: skip only the later ones in its `on` or module
     #[arg(id = "strict", long = "strict", hide_short_help = true)]
     pub(crate) is_strict: bool,
 }
@@ -95,7 +95,7 @@ pub(crate) struct AgainArguments {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "History")]
 pub(crate) struct HistoryArguments {
-    /// Time for which the history keeps runs; the last hundred always stay
+    /// Time that the history keeps runs; it always keeps the last 100 runs
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration, env = "CONVERGE_KEEP_HISTORY", hide_env_values = true, hide_short_help = true)]
     keep_history: Duration,
     /// Maximum number of runs in the history
@@ -125,7 +125,7 @@ pub(crate) struct ResourceArguments {
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct GuardArguments {
-    /// Timeout of the new login that confirms a guarded step; without that login, the host reverts the step
+    /// Time for a new login after a step that could lock you out; without a login, the host reverts it
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = window, hide_short_help = true)]
     confirm_timeout: Duration,
     /// Allow steps that could cause a lock-out, even if the host cannot revert them by itself
@@ -149,7 +149,7 @@ pub(crate) struct ReachArguments {
         hide_short_help = true
     )]
     pub(crate) ssh_config: Option<PathBuf>,
-    /// Time for which connections stay open for the next run; 0 closes them
+    /// Time that connections stay open after a run; 0 closes them
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, hide_short_help = true)]
     pub(crate) keep_connections: Duration,
     /// Ask for the password of sudo, doas or su on the hosts

@@ -12,15 +12,15 @@ use crate::view::human::Detail;
 use crate::view::paint::CLAP;
 use crate::view::{self, Look, Screen, json};
 
-/// Make Linux hosts be what an inventory says, and see first what will change
+/// Make Linux hosts match an inventory; a plan shows each change before it is made
 ///
 /// Exit codes:
-///   0    everything is as it should be, or was made so
+///   0    success
 ///   1    an error before any host was touched
 ///   2    changes are pending (plan --detailed-exitcode), or hosts drifted (drift --fail-on-drift, watch --once)
 ///   3    a host failed, a resource on it cannot be planned, or a command of exec failed
-///   4    hosts were unreachable, none failed
-///   5    another run holds a host
+///   4    a host was unreachable, and no host failed
+///   5    another run has the lock of a host
 ///   6    a host changed since its plan was shown
 ///   130  interrupted
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ struct Output {
     /// Disable progress lines, which need a terminal
     #[arg(long, global = true, hide_short_help = true)]
     no_progress: bool,
-    /// Show all details, the output of running steps and the traffic
+    /// Show all details, the output of running steps and the data sent
     #[arg(short, long, global = true, overrides_with = "verbose")]
     verbose: bool,
 }

@@ -53,7 +53,7 @@ const OPTIONS: &[(&[&str], Here)] = &[
     (&["--list-tasks", "--list-tags"], Command("plan", "it lists the resources")),
     (
         &["--list"],
-        Alone("leave it out: `converge inventory` lists all hosts and groups, with `--json` for scripts"),
+        Alone("remove it: `converge inventory` lists all hosts and groups, with `--json` for scripts"),
     ),
     (&["--list-hosts"], Command("inventory", "it lists the hosts")),
     (&["--syntax-check"], Command("check", "it reads the inventory, and asks no host")),
@@ -101,7 +101,7 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
             let pattern = shell_word(&value_of(argument, words));
             return Some(format!("the hosts come first: write `converge exec {pattern} -- COMMAND`"));
         }
-        return Some("leave it out: this command is about the whole inventory".to_owned());
+        return Some("remove it: this command always reads the whole inventory".to_owned());
     }
     let is_apply = words.iter().any(|word| word == "apply");
     let words = &spread(words);
@@ -113,7 +113,7 @@ pub(crate) fn option(argument: &str, words: &[String]) -> Option<String> {
     }
     Some(match here(argument)? {
         // Only `apply` asks a question.
-        Flag("--yes") if !is_apply => "leave it out: only `converge apply` asks".to_owned(),
+        Flag("--yes") if !is_apply => "remove it: only `converge apply` asks for confirmation".to_owned(),
         Alone(help) => help.to_owned(),
         Written(setting) => {
             let setting = setting.replace("{}", &value_of(argument, words));

@@ -8,7 +8,7 @@ use converge_model::Digest;
 
 /// Content by its digest. A host can only ask for content that its own catalog names.
 pub trait ContentStore: Send + Sync {
-    /// Opens content. Returns None if the content is not there. It is called on a thread that may block.
+    /// Opens content. Returns None if the content does not exist. It is called on a thread that may block.
     fn open(&self, digest: Digest) -> io::Result<Option<Opened>>;
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::statfs;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
@@ -20,6 +20,8 @@ pub const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// How long to wait for another process that writes.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries of what SQLite does not wait for.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The SQL that leads from each version of the tables to the next.
 ///
@@ -163,9 +165,19 @@ impl HistoryError {
 
 /// Whether SQLite reports that the file is damaged or not a database.
 fn is_damage(error: &sqlx::Error) -> bool {
-    // SQLITE_CORRUPT and SQLITE_NOTADB. The bits above the lowest byte give details.
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    matches!(code.map(|code| code & 0xff), Some(11 | 26))
+    // SQLITE_CORRUPT and SQLITE_NOTADB.
+    matches!(primary_code(error), Some(11 | 26))
+}
+
+/// Whether SQLite reports that another process has the database.
+fn is_busy(error: &sqlx::Error) -> bool {
+    // SQLITE_BUSY.
+    primary_code(error) == Some(5)
+}
+
+/// Returns SQLite's code without the bits above the lowest byte, which give details.
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff)
 }
 
 /// The open database of one folder.
@@ -235,7 +247,7 @@ impl Database {
     /// Migrates the tables in one transaction. Another process may have migrated them meanwhile.
     async fn migrate(&mut self) -> Result<(), HistoryError> {
         let written = async {
-            sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut self.connection).await?;
+            self.switch_to_wal().await?;
             let mut step = self.connection.begin_with("BEGIN IMMEDIATE").await?;
             let found = sqlx::query_scalar::<_, u32>("PRAGMA user_version").fetch_one(&mut *step).await?;
             for script in MIGRATIONS.iter().skip(found as usize) {
@@ -245,6 +257,20 @@ impl Database {
             step.commit().await
         };
         written.await.map_err(|source| self.failed(source))
+    }
+
+    /// SQLite does not wait for another process that does the same, whatever its timeout is. So this waits.
+    async fn switch_to_wal(&mut self) -> Result<(), sqlx::Error> {
+        let started = Instant::now();
+        loop {
+            let switched = sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut self.connection).await;
+            match switched {
+                Err(error) if is_busy(&error) && started.elapsed() < PATIENCE => {
+                    tokio::time::sleep(PAUSE).await
+                }
+                other => return other.map(|_| ()),
+            }
+        }
     }
 
     /// Closes the connection. SQLite then merges its extra files into one.

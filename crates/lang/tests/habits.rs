@@ -30,7 +30,7 @@ fn slips_of_syntax_are_one_message_each() {
     is_helped(
         "host \"a\"\non \"a\": { package \"x\" }",
         "a colon does not belong here",
-        "leave it out: `\"a\"`",
+        "remove it: `\"a\"`",
     );
     is_helped("host \"\\d\" \"with a longer name beside it\"\nhost \"b\"", "no escape `\\d`", "`\\\\`");
     // The parser guesses here, so its words are not shown.

@@ -68,18 +68,18 @@ lang::type
   help: write `/bash`
 "#);
     assert_snapshot!(body("file \"/f\" mode=0644"), @r#"
-lang::number
+    lang::number
 
-  x `0644` is the number 644
-   ,-[inventory.kdl:4:16]
- 3 | on "a" {
- 4 | file "/f" mode=0644
-   :                ^^|^
-   :                  `-- prints differently
- 5 | }
-   `----
-  help: quote it to keep it as written: `"0644"`; a mode may also be `0o644`
-"#);
+      x `0644` would be read as the number 644
+       ,-[inventory.kdl:4:16]
+     3 | on "a" {
+     4 | file "/f" mode=0644
+       :                ^^|^
+       :                  `-- this number
+     5 | }
+       `----
+      help: write it in quotes: `"0644"`
+    "#);
     assert_snapshot!(body("service \"x\" running=\"yes\""), @r#"
 lang::type
 
@@ -107,18 +107,18 @@ lang::type
   help: expected one of `present`, `absent`
 "#);
     assert_snapshot!(body("sysctl \"a\" value=1.10"), @r#"
-lang::number
+    lang::number
 
-  x `1.10` is the number 1.1
-   ,-[inventory.kdl:4:18]
- 3 | on "a" {
- 4 | sysctl "a" value=1.10
-   :                  ^^|^
-   :                    `-- prints differently
- 5 | }
-   `----
-  help: quote it to keep it as written: `"1.10"`; a mode may also be `0o644`
-"#);
+      x `1.10` would be read as the number 1.1
+       ,-[inventory.kdl:4:18]
+     3 | on "a" {
+     4 | sysctl "a" value=1.10
+       :                  ^^|^
+       :                    `-- this number
+     5 | }
+       `----
+      help: write it in quotes: `"1.10"`
+    "#);
 }
 
 #[test]
@@ -197,24 +197,24 @@ lang::empty-match
         .file("inventory.kdl", "include \"b.kdl\"\nhost \"a\"")
         .file("b.kdl", "include \"inventory.kdl\"");
     assert_snapshot!(common::run(&loader(sources, &[]), "inventory.kdl", &[]), @r#"
-lang::include
+    lang::include
 
-  x `inventory.kdl` includes itself
-   ,-[b.kdl:1:9]
- 1 | include "inventory.kdl"
-   :         ^^^^^^^|^^^^^^^
-   :                `-- leads back to it
-   `----
+      x `inventory.kdl` includes itself
+       ,-[b.kdl:1:9]
+     1 | include "inventory.kdl"
+       :         ^^^^^^^|^^^^^^^
+       :                `-- includes the first file again
+       `----
 
-Advice: 
-  > in inventory.kdl
-   ,-[inventory.kdl:1:9]
- 1 | include "b.kdl"
-   :         ^^^|^^^
-   :            `-- includes `b.kdl`
- 2 | host "a"
-   `----
-"#);
+    Advice: 
+      > in inventory.kdl
+       ,-[inventory.kdl:1:9]
+     1 | include "b.kdl"
+       :         ^^^|^^^
+       :            `-- includes `b.kdl`
+     2 | host "a"
+       `----
+    "#);
     assert_snapshot!(check("host \"a\"\nhost \"b\"\non \"a\" after=\"b\" { package \"x\" }\non \"b\" after=\"a\" { package \"x\" }"), @r#"
 lang::cycle
 
@@ -338,18 +338,18 @@ lang::type
   help: compare it: `x == 'y'`, `x | length > 0`, `x is not none`
 "#);
     assert_snapshot!(body("file \"/f\" when=\"{{ x == 1 }}\""), @r#"
-lang::template
+    lang::template
 
-  x this is an expression already
-   ,-[inventory.kdl:4:16]
- 3 | on "a" {
- 4 | file "/f" when="{{ x == 1 }}"
-   :                ^^^^^^^|^^^^^^
-   :                       `-- holds a template
- 5 | }
-   `----
-  help: leave the braces out: `when="x == 1"`
-"#);
+      x an expression needs no braces
+       ,-[inventory.kdl:4:16]
+     3 | on "a" {
+     4 | file "/f" when="{{ x == 1 }}"
+       :                ^^^^^^^|^^^^^^
+       :                       `-- holds a template
+     5 | }
+       `----
+      help: write it without braces: `when="x == 1"`
+    "#);
     assert_snapshot!(body("file \"/f\" when=\"facts.os.idd == 'x'\""), @r#"
 lang::template
 
@@ -407,18 +407,18 @@ lang::form
 #[test]
 fn values_in_the_wrong_place() {
     assert_snapshot!(body("file \"/f\" { mode }"), @r#"
-lang::empty
+    lang::empty
 
-  x `mode` has no value
-   ,-[inventory.kdl:4:13]
- 3 | on "a" {
- 4 | file "/f" { mode }
-   :             ^^|^
-   :               `-- needs a value
- 5 | }
-   `----
-  help: write `mode #true` if you mean that
-"#);
+      x `mode` has no value
+       ,-[inventory.kdl:4:13]
+     3 | on "a" {
+     4 | file "/f" { mode }
+       :             ^^|^
+       :               `-- needs a value
+     5 | }
+       `----
+      help: write `mode #true` to enable it
+    "#);
     assert_snapshot!(body("file \"/f\" path=\"/g\""), @r#"
 lang::doubled
 
@@ -434,31 +434,31 @@ lang::doubled
   help: it takes one value; keep one of them
 "#);
     assert_snapshot!(body("file"), @r#"
-lang::missing
+    lang::missing
 
-  x `file` needs `path`
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | file
-   : ^^|^
-   :   `-- without `path`
- 5 | }
-   `----
-  help: write it as its first argument: A parameter of a test.
-"#);
+      x `file` needs `path`
+       ,-[inventory.kdl:4:1]
+     3 | on "a" {
+     4 | file
+       : ^^|^
+       :   `-- without `path`
+     5 | }
+       `----
+      help: write `path` as the first argument of `file`: A parameter of a test.
+    "#);
     assert_snapshot!(body("link \"/f\""), @r#"
-lang::missing
+    lang::missing
 
-  x `link` needs `to`
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | link "/f"
-   : ^^|^
-   :   `-- without `to`
- 5 | }
-   `----
-  help: write it as a property or child: A parameter of a test.
-"#);
+      x `link` needs `to`
+       ,-[inventory.kdl:4:1]
+     3 | on "a" {
+     4 | link "/f"
+       : ^^|^
+       :   `-- without `to`
+     5 | }
+       `----
+      help: write `to` as a property or child of `link`: A parameter of a test.
+    "#);
     assert_snapshot!(body("file \"/f\" owner=\"nobody-there\""), @r#"
 lang::params
 
@@ -477,70 +477,70 @@ lang::params
 #[test]
 fn two_of_one_thing() {
     assert_snapshot!(body("file \"/f\"\nfile \"/f\" mode=\"0600\""), @r#"
-lang::duplicate
+    lang::duplicate
 
-  x `file[/f]` is declared twice
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | file "/f"
-   : ^^|^
-   :   `-- declared here
- 5 | file "/f" mode="0600"
-   : ^^|^
-   :   `-- and again here
- 6 | }
-   `----
-  help: no resource overrides another: use a variable for the value that differs; to keep both,
-        give one an `id`: `file … id="other"`
-"#);
+      x `file[/f]` is declared twice
+       ,-[inventory.kdl:4:1]
+     3 | on "a" {
+     4 | file "/f"
+       : ^^|^
+       :   `-- declared here
+     5 | file "/f" mode="0600"
+       : ^^|^
+       :   `-- and again here
+     6 | }
+       `----
+      help: a resource cannot override another one: use a variable for the value that differs, or give
+            one an `id`: `file … id="other"`
+    "#);
     assert_snapshot!(body("package \"curl\"\npackage \"curl\""), @r#"
-lang::duplicate
+    lang::duplicate
 
-  x `package[curl]` is declared twice
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | package "curl"
-   : ^^^|^^^
-   :    `-- declared here
- 5 | package "curl"
-   : ^^^|^^^
-   :    `-- and again here
- 6 | }
-   `----
-  help: one body declares it twice; keep one of them
-"#);
+      x `package[curl]` is declared twice
+       ,-[inventory.kdl:4:1]
+     3 | on "a" {
+     4 | package "curl"
+       : ^^^|^^^
+       :    `-- declared here
+     5 | package "curl"
+       : ^^^|^^^
+       :    `-- and again here
+     6 | }
+       `----
+      help: one body declares it twice; remove one of them
+    "#);
     assert_snapshot!(body("file \"/f\" { content \"x\" }\nline \"/f\" \"y\""), @r#"
-lang::claim
+    lang::claim
 
-  x `file[/f]` and `line[/f: y]` both own path:/f
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | file "/f" { content "x" }
-   : ^^|^
-   :   `-- the other
- 5 | line "/f" "y"
-   : ^^|^
-   :   `-- one owner
- 6 | }
-   `----
-  help: only one resource can own it; `line`, `block` and `ini` share a file that sets no content
-"#);
+      x `file[/f]` and `line[/f: y]` both own path:/f
+       ,-[inventory.kdl:4:1]
+     3 | on "a" {
+     4 | file "/f" { content "x" }
+       : ^^|^
+       :   `-- first owner
+     5 | line "/f" "y"
+       : ^^|^
+       :   `-- second owner
+     6 | }
+       `----
+      help: remove one of them; `line`, `block` and `ini` can edit a `file` that has no `content`
+    "#);
     assert_snapshot!(body("file \"/d\" state=\"absent\"\nfile \"/d/x\""), @r#"
-lang::claim
+    lang::claim
 
-  x `file[/d]` and `file[/d/x]` both own path:/d/x
-   ,-[inventory.kdl:4:1]
- 3 | on "a" {
- 4 | file "/d" state="absent"
-   : ^^|^
-   :   `-- the other
- 5 | file "/d/x"
-   : ^^|^
-   :   `-- one owner
- 6 | }
-   `----
-  help: only one resource can own it; `line`, `block` and `ini` share a file that sets no content
-"#);
+      x `file[/d]` and `file[/d/x]` both own path:/d/x
+       ,-[inventory.kdl:4:1]
+     3 | on "a" {
+     4 | file "/d" state="absent"
+       : ^^|^
+       :   `-- first owner
+     5 | file "/d/x"
+       : ^^|^
+       :   `-- second owner
+     6 | }
+       `----
+      help: remove one of them; `line`, `block` and `ini` can edit a `file` that has no `content`
+    "#);
 }
 
 #[test]

@@ -109,45 +109,45 @@ lang::merge
 #[test]
 fn what_a_module_demands_is_checked() {
     assert_snapshot!(web("host \"a\"\non \"a\" { web workers=40 { site \"shop\" tls=#true } }"), @r#"
-lang::assert
+    lang::assert
 
-  x many workers want the strict mode
-   ,-[inventory.kdl:2:22]
- 1 | host "a"
- 2 | on "a" { web workers=40 { site "shop" tls=#true } }
-   :                      ^|
-   :                       `-- here
-   `----
+      x many workers want the strict mode
+       ,-[inventory.kdl:2:22]
+     1 | host "a"
+     2 | on "a" { web workers=40 { site "shop" tls=#true } }
+       :                      ^|
+       :                       `-- here
+       `----
 
-Advice: 
-  > in modules/web/module.kdl
-    ,-[modules/web/module.kdl:18:12]
- 17 |     child "rule" key=#false { arg "ports" type="list" of="port" }
- 18 |     assert "workers < 32 or mode == 'strict'" "many workers want the strict mode"
-    :            ^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^
-    :                             `-- demanded here
- 19 | }
-    `----
-lang::assert
+    Advice: 
+      > in modules/web/module.kdl
+        ,-[modules/web/module.kdl:18:12]
+     17 |     child "rule" key=#false { arg "ports" type="list" of="port" }
+     18 |     assert "workers < 32 or mode == 'strict'" "many workers want the strict mode"
+        :            ^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^
+        :                             `-- checked here
+     19 | }
+        `----
+    lang::assert
 
-  x tls needs a certificate
-   ,-[inventory.kdl:2:43]
- 1 | host "a"
- 2 | on "a" { web workers=40 { site "shop" tls=#true } }
-   :                                           ^^|^^
-   :                                             `-- here
-   `----
+      x tls needs a certificate
+       ,-[inventory.kdl:2:43]
+     1 | host "a"
+     2 | on "a" { web workers=40 { site "shop" tls=#true } }
+       :                                           ^^|^^
+       :                                             `-- here
+       `----
 
-Advice: 
-  > in modules/web/module.kdl
-    ,-[modules/web/module.kdl:15:16]
- 14 |         child "header" { arg "name"; arg "value" }
- 15 |         assert "not tls or certificate is not none" "tls needs a certificate"
-    :                ^^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^^
-    :                                  `-- demanded here
- 16 |     }
-    `----
-"#);
+    Advice: 
+      > in modules/web/module.kdl
+        ,-[modules/web/module.kdl:15:16]
+     14 |         child "header" { arg "name"; arg "value" }
+     15 |         assert "not tls or certificate is not none" "tls needs a certificate"
+        :                ^^^^^^^^^^^^^^^^^^|^^^^^^^^^^^^^^^^^
+        :                                  `-- checked here
+     16 |     }
+        `----
+    "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web workers=0 mode=\"lax\" stie=1 { rule \"http\" } }"), @r#"
 lang::type
 
@@ -191,17 +191,17 @@ lang::type
   help: a port is a number from 1 to 65535
 "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web { site tls=#false } }"), @r#"
-lang::missing
+    lang::missing
 
-  x `site` needs `name`
-   ,-[inventory.kdl:2:16]
- 1 | host "a"
- 2 | on "a" { web { site tls=#false } }
-   :                ^^|^
-   :                  `-- without `name`
-   `----
-  help: write it as its first argument
-"#);
+      x `site` needs `name`
+       ,-[inventory.kdl:2:16]
+     1 | host "a"
+     2 | on "a" { web { site tls=#false } }
+       :                ^^|^
+       :                  `-- without `name`
+       `----
+      help: write `name` as the first argument of `site`
+    "#);
     assert_snapshot!(web("host \"a\"\non \"a\" { web \"named\" retries=2 }"), @r#"
 lang::form
 
@@ -693,32 +693,32 @@ Advice:
    `----
 "#);
     assert_snapshot!(handed_through("host \"a\"\non \"a\" {\n    outer \"x\" source=\"here\"\n    inner \"y\" from=\"here\"\n    file \"/same\"\n}"), @r#"
-lang::claim
+    lang::claim
 
-  x `inner[x].file[/same]` and `file[/same]` both own path:/same
-   ,-[inventory.kdl:3:5]
- 2 | on "a" {
- 3 |     outer "x" source="here"
-   :     ^^|^^
-   :       `-- called here
- 4 |     inner "y" from="here"
- 5 |     file "/same"
-   :     ^^|^
-   :       `-- one owner
- 6 | }
-   `----
-  help: only one resource can own it; `line`, `block` and `ini` share a file that sets no content
+      x `inner[x].file[/same]` and `file[/same]` both own path:/same
+       ,-[modules/inner/module.kdl:5:13]
+     4 |         resources {
+     5 |             file "/same" { content (expr)"text" }
+       :             ^^|^
+       :               `-- first owner
+     6 |             file "/{{ params.name }}" { content (file)"{{ params.from }}.txt" }
+       `----
+      help: remove one of them; `line`, `block` and `ini` can edit a `file` that has no `content`
 
-Advice: 
-  > in modules/inner/module.kdl
-   ,-[modules/inner/module.kdl:5:13]
- 4 |         resources {
- 5 |             file "/same" { content (expr)"text" }
-   :             ^^|^
-   :               `-- the other
- 6 |             file "/{{ params.name }}" { content (file)"{{ params.from }}.txt" }
-   `----
-"#);
+    Advice: 
+      > in inventory.kdl
+       ,-[inventory.kdl:3:5]
+     2 | on "a" {
+     3 |     outer "x" source="here"
+       :     ^^|^^
+       :       `-- called here
+     4 |     inner "y" from="here"
+     5 |     file "/same"
+       :     ^^|^
+       :       `-- second owner
+     6 | }
+       `----
+    "#);
 }
 
 const RULES: &str = r#"

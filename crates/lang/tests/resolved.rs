@@ -54,7 +54,7 @@ fn mistakes_of_what_no_host_reaches_are_told() {
         ("file \"/f\" { when }", "`when` needs a condition"),
         ("file \"/f\" when=\"x\" { when \"x\" }", "`when` is given twice"),
         ("when { file \"/f\" }", "`when` needs a condition"),
-        ("when \"{{ x }}\" { file \"/f\" }", "this is an expression already"),
+        ("when \"{{ x }}\" { file \"/f\" }", "an expression needs no braces"),
         ("for \"c\" { file \"/f\" }", "`for` needs a list: `for \"x\" in=\"colours\"`"),
         ("for \"host\" in=\"colours\" { file \"/f\" }", "`host` cannot be the name of a loop variable"),
         ("for \"c\" in=\"colours\" by=2 { file \"/f\" }", "`for` has no property `by`"),

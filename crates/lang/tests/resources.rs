@@ -283,21 +283,21 @@ a
   file[/x] path="/x" newline=true state="present" after=package[curl]  (on "a")
 "#);
     assert_snapshot!(check("host \"a\"\non \"*\" { file \"/x\" mode=\"0644\" }\non \"a\" { file \"/x\" mode=\"0600\" }"), @r#"
-lang::duplicate
+    lang::duplicate
 
-  x `file[/x]` is declared twice
-   ,-[inventory.kdl:2:10]
- 1 | host "a"
- 2 | on "*" { file "/x" mode="0644" }
-   :          ^^|^
-   :            `-- declared here
- 3 | on "a" { file "/x" mode="0600" }
-   :          ^^|^
-   :            `-- and again here
-   `----
-  help: no resource overrides another: use a variable for the value that differs; to keep both,
-        give one an `id`: `file … id="other"`
-"#);
+      x `file[/x]` is declared twice
+       ,-[inventory.kdl:2:10]
+     1 | host "a"
+     2 | on "*" { file "/x" mode="0644" }
+       :          ^^|^
+       :            `-- declared here
+     3 | on "a" { file "/x" mode="0600" }
+       :          ^^|^
+       :            `-- and again here
+       `----
+      help: a resource cannot override another one: use a variable for the value that differs, or give
+            one an `id`: `file … id="other"`
+    "#);
 }
 
 #[test]

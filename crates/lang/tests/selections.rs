@@ -48,7 +48,7 @@ fn selection_of_nothing_is_an_error_with_the_nearest() {
     check(
         &tags("nothing-like-it"),
         "no resource has the tag `nothing-like-it`",
-        "there are: also, dropped, inside, other, web",
+        "the tags are also, dropped, inside, other, web",
     );
     let skip = Selection { skip_tags: vec!["wbe".to_owned()], ..Selection::default() };
     check(&skip, "no resource has the tag `wbe`", "did you mean `web`?");

@@ -280,7 +280,10 @@ fn numbers_that_print_as_they_are_written_are_numbers() {
     }
     for (written, number) in [("007", "7"), ("1.50", "1.5"), ("-0.50", "-0.5"), ("+3", "3")] {
         let shown = body(&format!("sysctl \"a\" value={written}"));
-        assert!(shown.contains(&format!("`{written}` is the number {number}")), "{written}: {shown}");
+        assert!(
+            shown.contains(&format!("`{written}` would be read as the number {number}")),
+            "{written}: {shown}"
+        );
     }
 }
 
@@ -334,30 +337,30 @@ lang::annotation
   help: write `(expr)"…"`
 "#);
     assert_snapshot!(body("file \"/f\" { content (template)\"x.j2\" }"), @r#"
-lang::template
+    lang::template
 
-  x there is no template `x.j2`
-   ,-[inventory.kdl:4:21]
- 3 | on "a" {
- 4 | file "/f" { content (template)"x.j2" }
-   :                     ^^^^^^^^|^^^^^^^
-   :                             `-- named here
- 5 | }
-   `----
-  help: keep templates in the folder `templates` of the project, or of their module
-"#);
+      x there is no template `x.j2`
+       ,-[inventory.kdl:4:21]
+     3 | on "a" {
+     4 | file "/f" { content (template)"x.j2" }
+       :                     ^^^^^^^^|^^^^^^^
+       :                             `-- named here
+     5 | }
+       `----
+      help: put the template into the folder `templates` of the project or of the module
+    "#);
     assert_snapshot!(body("file \"/f\" { content (file)\"../../etc/shadow\" }"), @r#"
-lang::path
+    lang::path
 
-  x the path leads out of `files`
-   ,-[inventory.kdl:4:21]
- 3 | on "a" {
- 4 | file "/f" { content (file)"../../etc/shadow" }
-   :                     ^^^^^^^^^^^^|^^^^^^^^^^^
-   :                                 `-- outside
- 5 | }
-   `----
-  help: `(file)` and `(template)` read from `files` and `templates` of the project, or of their
-        module
-"#);
+      x the path leads out of `files`
+       ,-[inventory.kdl:4:21]
+     3 | on "a" {
+     4 | file "/f" { content (file)"../../etc/shadow" }
+       :                     ^^^^^^^^^^^^|^^^^^^^^^^^
+       :                                 `-- outside
+     5 | }
+       `----
+      help: `(file)` and `(template)` read from the folders `files` and `templates` of the project or
+            of the module
+    "#);
 }

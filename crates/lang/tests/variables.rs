@@ -308,17 +308,17 @@ Advice:
  2 | host "a"
    `----
 "#);
-    assert_snapshot!(run(&[("wrokers", "4")]), @r#"
-lang::set
+    assert_snapshot!(run(&[("wrokers", "4")]), @"
+    lang::set
 
-  x there is no variable `wrokers`
-   ,-[--set:1:7]
- 1 | --set wrokers=4
-   :       ^^^^|^^^^
-   :           `-- to be set
-   `----
-  help: did you mean `workers`?
-"#);
+      x there is no variable `wrokers`
+       ,-[--set:1:7]
+     1 | --set wrokers=4
+       :       ^^^^|^^^^
+       :           `-- unknown variable
+       `----
+      help: did you mean `workers`?
+    ");
 }
 
 #[test]

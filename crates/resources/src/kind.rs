@@ -254,7 +254,7 @@ impl Planned {
                 Need::Met => {}
                 Need::MayCome { what, steps } => planned.change.depend(&what, &steps),
                 Need::Absent { what, help } => {
-                    return Self::Impossible { message: format!("{what} is not there"), help };
+                    return Self::Impossible { message: format!("{what} does not exist"), help };
                 }
             }
         }

@@ -153,7 +153,7 @@ impl Shared {
         of.register("ticks_skipped", help, self.skipped.clone());
         let help = "Number of times that corrections stopped, because too many hosts had drifted at once";
         of.register("correction_stops", help, self.stops.clone());
-        let help = "1 if the inventory in the files is in force, 0 if the files have mistakes";
+        let help = "1 if the inventory in the files is valid, 0 if it has mistakes";
         of.register("inventory_valid", help, self.valid.clone());
         let help = "1 if the daemon can write its state, 0 if it cannot and corrects nothing";
         of.register("memory_written", help, self.written.clone());

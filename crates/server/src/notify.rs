@@ -201,10 +201,10 @@ fn text(news: &News) -> Option<String> {
             format!("no more than {drifted} of {of} hosts drifted: drift is corrected again")
         }
         NewsKind::InventoryBroken { mistakes } => {
-            format!("the inventory has mistakes, the last good one stays in force: {}", some(mistakes))
+            format!("the inventory has mistakes, and the daemon uses the last valid one: {}", some(mistakes))
         }
         NewsKind::InventoryReloaded { hosts, mended: true } => {
-            format!("the inventory is good again, and in force for {hosts} hosts")
+            format!("the inventory is valid again, and used for {hosts} hosts")
         }
         NewsKind::MemoryBroken { why } => {
             format!("nothing is corrected, because the daemon cannot write its state: {why}")
@@ -582,7 +582,7 @@ mod tests {
         let fight = "web1: file[/a] was corrected 3 times within 1 day, and is left alone until it is as it was applied: \
                      something else changes it";
         check(NewsKind::Fight { address: file("/a"), corrections: 3, within: 86_400 }, fight);
-        let mended = "web1: the inventory is good again, and in force for 3 hosts";
+        let mended = "web1: the inventory is valid again, and used for 3 hosts";
         check(NewsKind::InventoryReloaded { hosts: 3, mended: true }, mended);
         check(NewsKind::InventoryReloaded { hosts: 3, mended: false }, "");
     }

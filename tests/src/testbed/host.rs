@@ -223,7 +223,7 @@ impl Host {
         Ok(())
     }
 
-    /// Returns the public half of its host key.
+    /// Returns the public key of its host key.
     pub(crate) fn public_key(&self) -> Result<String, Error> {
         ssh::public_key(&self.host_key())
     }

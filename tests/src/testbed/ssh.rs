@@ -12,7 +12,7 @@ use super::host::Host;
 /// The account for logins on all hosts.
 pub(crate) const USER: &str = "admin";
 
-/// Returns the private key for every host of the bed. Its public half is beside it, with `.pub`.
+/// Returns the private key for every host of the bed. Its public key is beside it, with `.pub`.
 pub(crate) fn client_key(bed: &Bed) -> PathBuf {
     bed.folder().join("id_ed25519")
 }
@@ -26,7 +26,7 @@ pub(crate) fn make_key(path: &Path, comment: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the public half of the key at `path`, as one line.
+/// Returns the public key of the key at `path`, as one line.
 pub(crate) fn public_key(path: &Path) -> Result<String, Error> {
     let path = path.with_added_extension("pub");
     fs::read_to_string(&path).map_err(Error::file(&path))

@@ -16,15 +16,15 @@ use crate::visit::Terms;
 /// Only the word `yes` applies the plan; `d` shows all of its details. Converge
 /// checks each host again before it changes the host. It skips a host that
 /// changed since its plan was shown. Apply is idempotent: a second apply changes
-/// nothing. The first Ctrl-C stops after the running steps, within ten minutes;
-/// the second abandons them.
+/// nothing. The first Ctrl-C waits for the running steps, at most ten minutes. The
+/// second Ctrl-C does not wait.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ApplyArgs {
     /// Do not ask; required without a terminal
     #[arg(short, long)]
     yes: bool,
-    /// Time to wait for another run on the same host; default: skip that host
+    /// Time to wait for another run on a host; default: skip that host
     #[arg(long, value_name = "TIME", value_parser = duration, hide_short_help = true)]
     wait: Option<Duration>,
     #[command(flatten)]

@@ -19,7 +19,8 @@ use crate::view::text::{count, harmless};
 /// Find every mistake that can be found without a host
 ///
 /// Reads all files, fills in all templates, checks the types of all parameters.
-/// If a value depends on facts, check reads its form, and plan reads the value.
+/// If a value depends on facts, check tests its syntax and its names, and plan
+/// tests the value itself.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct CheckArgs {

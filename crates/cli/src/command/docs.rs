@@ -20,9 +20,9 @@ use crate::view::{Screen, markdown, wrap};
 
 /// Show the reference page of a kind or a module
 ///
-/// Without a name, lists them all, with the modules of the project. `converge docs
-/// json` shows the format of `--json`. A terminal shows the page laid out; a pipe
-/// or a file gets it in Markdown.
+/// Without a name, lists all kinds and modules, with those of the project.
+/// `converge docs json` shows the format of `--json`. A terminal shows the page
+/// formatted; a pipe or a file gets Markdown.
 #[derive(Debug, Args)]
 pub(crate) struct DocsArgs {
     /// Kind or module

@@ -23,7 +23,7 @@ pub(crate) struct DriftArgs {
     /// Exit with code 2 if a host drifted; changes of the inventory do not count
     #[arg(long)]
     fail_on_drift: bool,
-    /// Show only the number of steps of each host
+    /// Show only how many resources drifted on each host
     #[arg(long)]
     summary: bool,
     #[command(flatten)]

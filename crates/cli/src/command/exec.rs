@@ -23,25 +23,27 @@ const COMMAND_LIMIT: usize = 256 * 1024;
 
 /// Run a command on hosts, and show what it printed
 ///
-/// One word is a line for the shell of the host (`/bin/sh -c`); several words are
-/// a program and its arguments, and no shell reads them:
+/// If the command is one word, the host's shell runs it (`/bin/sh -c`). Several
+/// words are a program and its arguments; no shell is used:
 ///
 ///   converge exec web -- uptime
 ///   converge exec 'web & !web3' -- 'ls /srv | wc -l'
 ///   converge exec web site.kdl --script fix.sh -- --dry-run
 ///
 /// The command runs as the account that an apply would use (`become`), in `/`, with
-/// a clean environment, no input and no terminal. It takes no lock, and reports a
-/// run that holds one. The command is ended at its timeout, at Ctrl-C, or when its
-/// connection ends. Hosts with the same output are shown together at the end; one
-/// host at a terminal, and -v, show each line at once. Secrets of the project are
-/// masked, as in a plan. A host sends at most 16 MiB or 100 000 lines, and no line
-/// of more than 64 KiB. The history keeps the run, with the last 64 KiB of each
-/// host. With --output, a file HOST.truncated has the number of lines that a host
-/// did not send.
+/// a clean environment, no input and no terminal. Exec takes no lock on
+/// a host. If another run has the lock, exec says so. The command is ended at its
+/// timeout, at Ctrl-C, or when its connection ends.
 ///
-/// Exit codes: 3 if the command failed on a host, 4 if hosts were unreachable and
-/// it failed on none.
+/// At the end, hosts with the same output are shown together. With -v, and for a
+/// single host at a terminal, each line is shown immediately. Secrets of the
+/// project are masked, as in a plan. A host sends at most 16 MiB and at most
+/// 100 000 lines; a remark replaces each line over 64 KiB. The history keeps the
+/// run, with the last 64 KiB of each host. With --output, the file HOST.truncated
+/// says how many lines the host did not send.
+///
+/// Exit codes: 3 if the command failed on a host, 4 if a host was unreachable and
+/// the command failed on no host.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExecArgs {
@@ -56,7 +58,7 @@ pub(crate) struct ExecArgs {
     /// Maximum number of hosts at a time, in the order of the inventory; default: no limit
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     serial: Option<usize>,
-    /// Run this script with the interpreter of its `#!` line, or with `/bin/sh`; never stored on a host's disk
+    /// Run this script with the interpreter of its `#!` line, or with `/bin/sh`; hosts do not store the script
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     /// Timeout of the command; default: none

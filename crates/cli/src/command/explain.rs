@@ -19,14 +19,14 @@ use crate::view::{self, Screen};
 /// Show where the value of a variable comes from, or the settings of a host
 ///
 /// With a variable, lists its definitions, the one with the highest precedence
-/// first; `*` marks those in force. Without one, lists the groups of the host,
-/// its connection, and the definitions in force of all its variables.
+/// first; `*` marks the definitions that apply. Without a variable, lists the
+/// groups of the host, its connection and all its variables.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ExplainArgs {
     /// Name of the host
     host: String,
-    /// Name of the variable; dots reach into maps; a path (`.`, `site.kdl`) is the INVENTORY
+    /// Variable; `limits.open_files` is a value in a map; a path (`.`, `site.kdl`) is taken as INVENTORY
     variable: Option<String>,
     #[command(flatten)]
     project: ProjectArguments,

@@ -24,26 +24,26 @@ use crate::view::json::{Document, Run};
 use crate::view::paint::{FAINT, STRONG, paint};
 use crate::view::text::{count, harmless, seconds, table};
 
-/// Show earlier runs, or one of them as it looked
+/// List earlier runs, or show the output of one run again
 ///
 /// Your state folder keeps each apply, drift, exec and ping and each run of the
 /// daemon, with its changes or its output. It does not keep plans. The newest run
-/// comes first. If several options are about hosts, one host must match them all.
-/// Outside of a project and without an INVENTORY, the runs are those of the
-/// project last used from this folder.
+/// comes first. With several options for hosts, a run is shown if one host matches
+/// all of them. Outside of a project and without an INVENTORY, the runs are those
+/// of the project that you last used in this folder.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct HistoryArgs {
-    /// Run to show: its id (or the first characters), or `last`; a path is the INVENTORY
+    /// Run to show: its id (or the first characters), or `last`; a path is taken as INVENTORY
     run: Option<String>,
-    /// Inventory: a .kdl file or a folder; default: that of converge.kdl
+    /// Inventory: a .kdl file or a folder; default: as in converge.kdl
     ///
     /// The converge.kdl is the nearest one, in this folder or above it.
     inventory: Option<PathBuf>,
     /// Only runs over this host; `*` matches anything
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Only runs with changes of this resource or module; `*` matches anything
+    /// Only runs with changes to this resource or module; `*` matches anything
     #[arg(long, value_name = "ADDRESS")]
     resource: Option<String>,
     /// Only runs in which a host ended as `changed`, `failed`, `unreachable`, `in-sync`, `pending`, …
@@ -52,10 +52,10 @@ pub(crate) struct HistoryArgs {
     /// Only runs of this command: `apply`, `drift`, `exec`, `ping`
     #[arg(long, value_name = "VERB")]
     verb: Option<String>,
-    /// Only runs since then: `7d` or `12h` ago, a day (`2026-11-20`), a time (`2026-11-20T08:30`)
+    /// Only runs since this time: `7d` or `12h` ago, a day (`2026-11-20`), a time (`2026-11-20T08:30`)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Moment>,
-    /// Only runs before then, written as for --since
+    /// Only runs before this time, written as for --since
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Moment>,
     /// Maximum number of runs, the newest first; 0 shows all

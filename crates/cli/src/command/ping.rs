@@ -11,15 +11,15 @@ use crate::failure::Failure;
 use crate::project::Opened;
 use crate::view::Screen;
 
-/// Ask whether hosts answer: connect, escalate and start the agent as a run does
+/// Test connections: log in, become root and start the agent, as a run does
 ///
-/// Prints a line for each host: the account that a run works as, the account that
-/// logged in, and the time taken, or the reason of the failure. Reports another run
-/// on the host. The exit code is 4 if a host does not answer.
+/// Prints a line for each host: the account of the run, the account of the login,
+/// and the time. If a host does not answer, prints the reason, and the exit code is
+/// 4. Also reports another run on the host.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PingArgs {
-    /// Hosts, as for --limit; the path of a file or folder is the INVENTORY
+    /// Hosts, as for --limit; a path is taken as INVENTORY
     #[arg(value_name = "PATTERN")]
     pattern: Option<String>,
     #[command(flatten)]

@@ -16,10 +16,11 @@ use crate::visit::Terms;
 
 /// Show what an apply would change, and change nothing (a dry run)
 ///
-/// A step that is the same on several hosts is shown once. At a terminal the plan
-/// is an outline; -v shows everything. The signs:
+/// A step that is the same on several hosts is shown once. A terminal shows a short
+/// form of the plan; -v shows everything. The signs:
 ///   +  create    ~  change    -  remove    ±  replace
 ///   >  action    ?  unknown until apply
+///   !  cannot be planned      .  skipped because of another resource
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PlanArgs {

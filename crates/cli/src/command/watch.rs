@@ -40,22 +40,25 @@ use crate::visit::{done_once, fleet_options, recorder, seen_facts, warn};
 
 /// Look for drift on schedule, and correct it if the inventory says so
 ///
-/// `drift` in the inventory sets when a host is checked and what is done about
-/// drift: drift every="30m" mode="correct". Only changes on the host are ever
-/// corrected; changes of the inventory wait for an apply. The inventory is read
-/// again if its files change; while it has mistakes, the last good one stays in
-/// force. SIGTERM or Ctrl-C ends the daemon after the running steps; on SIGHUP
-/// it reads the inventory at once.
+/// The node `drift` of the inventory sets when the daemon checks a host, and
+/// whether it corrects drift:
+///
+///   drift every="30m" mode="correct"
+///
+/// The daemon corrects only changes on the host; changes of the inventory wait for
+/// an apply. It reads the inventory again if the files change, and immediately on
+/// SIGHUP. While the inventory has mistakes, the daemon uses the last valid one.
+/// SIGTERM or Ctrl-C ends the daemon after the running steps.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct WatchArgs {
     /// Interval of checks if the inventory sets none
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
     every: Duration,
-    /// Check all hosts once and exit, as apply does; exit code 2 if drift is left
+    /// Check all hosts once and exit, with the exit codes of apply, or 2 if drift is left
     #[arg(long)]
     once: bool,
-    /// Serve /metrics, /healthz and /readyz: `9180` on the loopback, `0.0.0.0:9180` to all
+    /// Serve /metrics, /healthz and /readyz: `9180` answers this machine, `0.0.0.0:9180` all clients
     #[arg(long, value_name = "ADDRESS", value_parser = socket)]
     listen: Option<SocketAddr>,
     /// Send drift, corrections, failures and fights to this URL, as JSON
@@ -66,7 +69,7 @@ pub(crate) struct WatchArgs {
     /// Run this program for drift, corrections, failures and fights; its input is a line of JSON
     #[arg(long, value_name = "PROGRAM")]
     notify: Vec<String>,
-    /// Write a systemd unit that runs the daemon with the other arguments, and exit
+    /// Write a systemd unit that runs the daemon with the other options given here, and exit
     #[arg(long, conflicts_with = "once")]
     install: bool,
     #[command(flatten)]
@@ -369,7 +372,7 @@ impl Listener for Teller {
         if let NewsKind::InventoryBroken { mistakes } = &news.watch {
             let lines: String = mistakes.iter().map(|mistake| format!("  {}\n", harmless(mistake))).collect();
             self.screen
-                .say(&format!("the inventory has mistakes; the last good one stays in force:\n{lines}"));
+                .say(&format!("the inventory has mistakes; the daemon uses the last valid one:\n{lines}"));
         }
     }
 

@@ -165,7 +165,7 @@ fn ping_says_who_is_there_and_who_is_not() {
 fn wait_for(world: &World, path: &str) {
     let started = Instant::now();
     while !world.project().join(path).exists() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{path} is not there");
+        assert!(started.elapsed() < Duration::from_secs(60), "{path} does not exist");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -123,14 +123,14 @@ fn selections() {
       x `here` has no variable `greetin`
       help: did you mean `greeting`?
     ");
-    insta::assert_snapshot!(check(&world, &["plan", ".", "--set", "greetin=x"]), @r"
-      x there is no variable `greetin`
-       ,-[--set:1:7]
-     1 | --set greetin=x
-       :       ^^^^|^^^^
-       :           `-- to be set
-       `----
-      help: did you mean `greeting`?
+    insta::assert_snapshot!(check(&world, &["plan", ".", "--set", "greetin=x"]), @"
+     x there is no variable `greetin`
+      ,-[--set:1:7]
+    1 | --set greetin=x
+      :       ^^^^|^^^^
+      :           `-- unknown variable
+      `----
+     help: did you mean `greeting`?
     ");
 }
 

@@ -24,7 +24,9 @@ fn the_command_line() {
         said.out.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>()
     };
     let top = help(&["--help"]);
-    let mut page = format!("# The command line\n\nAs `converge --help` says it.\n\n```text\n{top}```\n");
+    let mut page = format!(
+        "# The command line\n\nThis page is the output of `converge --help` and of the help of each command.\n\n```text\n{top}```\n"
+    );
     let mut queue: Vec<Vec<String>> = commands(&top).into_iter().rev().map(|name| vec![name]).collect();
     while let Some(words) = queue.pop() {
         let mut line: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -120,7 +120,7 @@ impl Key {
     }
 }
 
-/// Returns the file with the user's own keys and the public half of its first key. None if there is no key.
+/// Returns the file with the user's own keys and the public key of its first key. None if there is no key.
 pub fn own_key() -> Option<(PathBuf, Recipient)> {
     let path = own_file()?;
     let failed = |why, help| IdentityError { path: path.clone(), why, help };

@@ -159,7 +159,7 @@ fn unmatched(keys: &Keys) -> OpenError {
     let keys_of_user = keys.keys.iter().map(|key| {
         let public = key.public.to_string();
         // Users know an ssh key by its file. The key itself is far too long to read.
-        let named = if public.starts_with("age1") { public } else { "the public half".to_owned() };
+        let named = if public.starts_with("age1") { public } else { "the public key".to_owned() };
         format!("{named} of {}", key.path.display())
     });
     OpenError::NoMatch { keys: keys_of_user.collect(), unusable: keys.unusable.clone() }

@@ -27,7 +27,7 @@ pub(super) struct LockedKey {
 }
 
 impl LockedKey {
-    /// Creates the key of the file `path`. None if the header for its public half cannot be computed.
+    /// Creates the key of the file `path`. None if the header for its public key cannot be computed.
     pub(super) fn new(
         path: &Path,
         key: ssh::EncryptedKey,

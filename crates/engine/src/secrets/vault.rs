@@ -110,9 +110,9 @@ impl VaultError {
                 "write the public keys of all users who may open it to {}, one per line, with your own",
                 shared.display()
             )),
-            Self::LockedOut { .. } => Some(
-                "add the public half of one of your keys, or name another key with --identity".to_owned(),
-            ),
+            Self::LockedOut { .. } => {
+                Some("add the public key of one of your keys, or name another key with --identity".to_owned())
+            }
             Self::Identity(error) => error.help.clone(),
             Self::System { .. } | Self::Busy(_) | Self::Changed(_) => None,
         }

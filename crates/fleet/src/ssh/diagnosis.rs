@@ -35,7 +35,7 @@ pub enum ConnectError {
         offered: Vec<String>,
     },
     /// The key of the host is not known.
-    #[error("the host's key is not known: it offers {offered}")]
+    #[error("the host's key is not known: the host offers {offered}")]
     HostKeyUnknown {
         /// The algorithm and fingerprint that the host offers.
         offered: String,
@@ -43,7 +43,7 @@ pub enum ConnectError {
         unchecked: bool,
     },
     /// The key of the host is not the known one.
-    #[error("the host's key has changed: it offers {offered}, and {known} is known")]
+    #[error("the host's key has changed: the host offers {offered}, but the known key is {known}")]
     HostKeyChanged {
         /// The algorithm and fingerprint that the host offers.
         offered: String,
@@ -251,7 +251,7 @@ mod tests {
         check(
             "debug1: Server host key: ssh-ed25519 SHA256:abc\r\nNo ED25519 host key is known for x and you have \
              requested strict checking.\r\nHost key verification failed.\r\n",
-            "the host's key is not known: it offers ssh-ed25519 SHA256:abc",
+            "the host's key is not known: the host offers ssh-ed25519 SHA256:abc",
         );
         check(
             "debug1: Authentications that can continue: publickey\nada@x: Permission denied (publickey).",

@@ -89,8 +89,8 @@ fn twice(first: &Entry, second: &Entry, parts: &Parts<'_>) -> Diagnostic {
     let kind = &parts.data.library.kinds[second.declared.kind].schema.name;
     let report = calls(report, &[&second.declared, &first.declared]);
     report.help(match same(first, second) {
-        true => "one body declares it twice; keep one of them".to_owned(),
-        false => format!("no resource overrides another: use a variable for the value that differs; to keep both, give one an `id`: `{kind} … id=\"other\"`"),
+        true => "one body declares it twice; remove one of them".to_owned(),
+        false => format!("a resource cannot override another one: use a variable for the value that differs, or give one an `id`: `{kind} … id=\"other\"`"),
     })
 }
 
@@ -139,10 +139,8 @@ fn conflict(first: &Entry, second: &Entry, key: &str) -> Diagnostic {
         |entry: &Entry| entry.address.as_ref().map_or_else(|| "a resource".to_owned(), |a| format!("`{a}`"));
     let report =
         Diagnostic::error(Code::Claim, format!("{} and {} both own {key}", shown(first), shown(second)))
-            .label(second.declared.at, "one owner")
-            .label(first.declared.at, "the other")
-            .help(
-                "only one resource can own it; `line`, `block` and `ini` share a file that sets no content",
-            );
+            .label(first.declared.at, "first owner")
+            .label(second.declared.at, "second owner")
+            .help("remove one of them; `line`, `block` and `ini` can edit a `file` that has no `content`");
     calls(report, &[&second.declared, &first.declared])
 }

@@ -96,7 +96,7 @@ impl Choices {
         let names = || self.tags.iter().map(String::as_str);
         let all = match self.tags.is_empty() {
             true => "no resource has a tag".to_owned(),
-            false => format!("there are: {}", names().take(24).collect::<Vec<_>>().join(", ")),
+            false => format!("the tags are {}", names().take(24).collect::<Vec<_>>().join(", ")),
         };
         Diagnostic::error(Code::Selection, format!("no resource has the tag `{wanted}`"))
             .help(all)

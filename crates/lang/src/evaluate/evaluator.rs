@@ -167,7 +167,7 @@ impl Evaluator {
         join("", name).filter(|path| !path.is_empty()).ok_or_else(|| {
             Diagnostic::error(Code::Path, "the path leads out of `files`")
                 .label(at, "outside")
-                .help("`(file)` and `(template)` read from `files` and `templates` of the project, or of their module")
+                .help("`(file)` and `(template)` read from the folders `files` and `templates` of the project or of the module")
         })
     }
 

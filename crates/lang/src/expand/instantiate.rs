@@ -207,7 +207,7 @@ fn violated(demand: &Assert, call: Span, evaluator: &Evaluator) -> Result<(), Di
             let given = if marks.given.spans().is_empty() { &call } else { &marks.given };
             let report = Diagnostic::error(Code::Assert, demand.message.to_string());
             let report = given.spans().iter().fold(report, |report, span| report.label(*span, "here"));
-            Err(report.context(demand.at, "demanded here"))
+            Err(report.context(demand.at, "checked here"))
         }
         Err(_) => Err(Diagnostic::error(
             Code::Type,

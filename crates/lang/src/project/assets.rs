@@ -147,7 +147,7 @@ impl Assets {
             Some((id, text)) => Ok((*id, path, text)),
             None => Err(Diagnostic::error(Code::Template, format!("there is no template `{name}`"))
                 .label(at, "named here")
-                .help("keep templates in the folder `templates` of the project, or of their module")
+                .help("put the template into the folder `templates` of the project or of the module")
                 .maybe_help(did_you_mean(name, self.templates.keys().map(String::as_str)))),
         }
     }

@@ -244,7 +244,7 @@ impl Reader<'_> {
         let Some(from) = self.stack.iter().position(|(id, _)| *id == known) else { return self.edge(known) };
         let mut report = Diagnostic::error(Code::Include, format!("`{path}` includes itself"));
         if let Some(at) = named {
-            report = report.label(at, "leads back to it");
+            report = report.label(at, "includes the first file again");
         }
         for (id, at) in &self.stack[from + 1..] {
             if let (Some(at), Some(file)) = (at, self.files.get(*id)) {

@@ -29,7 +29,7 @@ pub(crate) fn set(
                 declarations.vars.iter().flat_map(|l| &l.entries).map(|e| e.key.to_string()).collect();
             diagnostics.push(
                 Diagnostic::error(Code::Set, format!("there is no variable `{name}`"))
-                    .label(at, "to be set")
+                    .label(at, "unknown variable")
                     .maybe_help(did_you_mean(path[0], names.iter().map(String::as_str))),
             );
             continue;

@@ -66,7 +66,7 @@ impl Resolver<'_> {
                 self.refuse(
                     Diagnostic::error(Code::Empty, format!("`{}` has no value", param.name))
                         .label(node.at, "needs a value")
-                        .help(format!("write `{} #true` if you mean that", param.name)),
+                        .help(format!("write `{} #true` to enable it", param.name)),
                 );
                 Form::Values(vec![Term::Open(broken(node.at))])
             }

@@ -36,14 +36,11 @@ pub(crate) fn unknown_parameter(schema: &Schema, key: &str, at: Span, top: bool)
 
 /// Returns the error for a required parameter that is missing.
 pub(crate) fn missing(schema: &Schema, param: &Param, at: Span) -> Diagnostic {
-    let how = if param.argument == Some(0) { "its first argument" } else { "a property or child" };
+    let how = if param.argument == Some(0) { "the first argument" } else { "a property or child" };
+    let how = format!("write `{}` as {how} of `{}`", param.name, schema.name);
     Diagnostic::error(Code::Missing, format!("`{}` needs `{}`", schema.name, param.name))
         .label(at, format!("without `{}`", param.name))
-        .help(if param.doc.is_empty() {
-            format!("write it as {how}")
-        } else {
-            format!("write it as {how}: {}", param.doc)
-        })
+        .help(if param.doc.is_empty() { how } else { format!("{how}: {}", param.doc) })
 }
 
 /// Returns the error for properties or children of a node that is a plain value.

@@ -20,7 +20,7 @@ pub(crate) fn parameter(name: &str) -> Option<String> {
 pub(crate) fn parameter_of(kind: &str, name: &str) -> Option<String> {
     match (kind, name) {
         ("service", "state" | "ensure" | "status") => Some(
-            "write `running=#true` or `running=#false`; `notify=\"service[…]\"` restarts or reloads"
+            "write `running=#true` or `running=#false`; `notify=\"service[…]\"` restarts or reloads the service"
                 .to_owned(),
         ),
         ("service", "enable" | "boot") => Some("write `enabled=#true`".to_owned()),
@@ -80,7 +80,7 @@ pub(crate) fn lookup(plugin: &str, what: &str) -> Option<String> {
         "password" | "passwordstore" | "hashi_vault" => "secret",
         _ => return None,
     };
-    Some(format!("write `({annotation})\"{what}\"` as the whole value, in `vars {{ … }}` or of a parameter"))
+    Some(format!("write `({annotation})\"{what}\"` alone, as the value of a variable or of a parameter"))
 }
 
 /// Returns the help for a filter of another tool.
@@ -108,7 +108,7 @@ fn help(table: Words, name: &str) -> Option<String> {
 const KINDS: Words = &[
     (
         &["apt", "yum", "dnf", "pacman", "apk", "zypper", "pkg", "installed", "latest", "packages"],
-        "a package is `package \"nginx\"`; several, and repositories, are the module `packages`",
+        "write `package \"nginx\"`; for several packages and for repositories, use the module `packages`",
     ),
     (&["template"], "a template is the content of a file: `file \"/etc/x\" { content (template)\"x.j2\" }`"),
     (&["copy", "put", "managed"], "a file is copied as content: `file \"/etc/x\" { content (file)\"x\" }`"),
@@ -185,7 +185,7 @@ const KINDS: Words = &[
 const BLOCKS: Words = &[
     (
         &["vars_files", "vars_prompt", "pillar", "hiera"],
-        "write `vars { … }`, or `include \"vars.kdl\"` with such a block",
+        "write `vars { … }`, or write them in a file: `include \"vars.kdl\"`",
     ),
     (
         &["node", "play", "class"],
@@ -199,7 +199,7 @@ const PARAMETERS: Words = &[
     (&["require"], "write `after=\"kind[name]\"`"),
     (
         &["subscribe", "watch", "listen", "require_in", "watch_in", "before"],
-        "write `notify=\"kind[name]\"` at the resource that changes, `after=\"kind[name]\"` at the later one",
+        "write `notify=\"kind[name]\"` at the resource that changes, or `after=\"kind[name]\"` at the resource that must come later",
     ),
     (&["no_log"], "write `sensitive=#true`"),
     (&["environment"], "write `env { NAME \"value\" }`"),
@@ -214,7 +214,7 @@ const PARAMETERS: Words = &[
     ),
     (
         &["register"],
-        "resources have no outputs: a `command` says with `creates`, `unless` or `only-if` whether it is needed",
+        "a resource has no output: write the condition of a `command` as `creates`, `unless` or `only-if`",
     ),
     (
         &["ignore_errors", "failed_when"],
@@ -241,11 +241,11 @@ const PARAMETERS: Words = &[
 ];
 
 const NAMES: Words = &[
-    (&["item"], "a loop names its item: `for \"item\" in=\"list\" { … }`"),
+    (&["item"], "a loop gives a name to its item: `for \"item\" in=\"list\" { … }`"),
     (&["inventory_hostname", "inventory_hostname_short"], "the host's name is `host.name`"),
     (
         &["ansible_hostname", "ansible_fqdn", "ansible_nodename"],
-        "the host's name is `host.name` here, `facts.hostname` on the host",
+        "`host.name` is the name in the inventory, `facts.hostname` the name that the host has set",
     ),
     (&["ansible_host"], "the host's address is `host.address`"),
     (&["ansible_facts", "grains"], "data of the host is in `facts`; `converge facts` prints it"),
@@ -262,7 +262,7 @@ const FILTERS: Words = &[
         &["regex_replace", "regex_search", "regex_findall", "regex_escape"],
         "there are no regular expressions: `replace(\"a\", \"b\")` and `split(\",\")` take strings",
     ),
-    (&["to_json", "to_nice_json", "to_yaml", "to_nice_yaml"], "`tojson` writes JSON, which is YAML too"),
+    (&["to_json", "to_nice_json", "to_yaml", "to_nice_yaml"], "use `tojson`: JSON is also valid YAML"),
     (
         &["from_json", "from_yaml", "from_yaml_all"],
         "write the data in `vars { … }`; data of the host is in `facts`",
@@ -302,7 +302,7 @@ const TESTS: Words = &[
     (&["null", "empty"], "write `is none`, or `x | length == 0`"),
     (
         &["changed", "failed", "succeeded", "skipped", "success"],
-        "resources have no outputs: `notify` and `after` connect them",
+        "a resource has no output: connect resources with `notify` and `after`",
     ),
     (&["exists", "file", "directory", "link"], "a `command` asks the host: `only-if=\"test -e /x\"`"),
 ];

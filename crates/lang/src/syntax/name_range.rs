@@ -165,7 +165,7 @@ fn item(part: &str, span: Range<usize>) -> Result<String, RangeError> {
     }
     if trimmed.chars().any(|c| !(c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))) {
         let help = match trimmed.contains(':') {
-            true => "an IPv6 address needs no brackets".to_owned(),
+            true => "write the IPv6 address without brackets".to_owned(),
             false => "write `[1..9]`, `[1..9..2]` or `[a,b]`".to_owned(),
         };
         return Err(error(span, format!("`{trimmed}` is not a range"), Some(help)));

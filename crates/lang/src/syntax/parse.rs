@@ -302,9 +302,9 @@ impl Reader<'_> {
 
     fn prints_otherwise(&mut self, repr: &str, printed: &str, at: Span) {
         self.diagnostics.push(
-            Diagnostic::error(Code::Number, format!("`{repr}` is the number {printed}"))
-                .label(at, "prints differently")
-                .help(format!("quote it to keep it as written: `\"{repr}\"`; a mode may also be `0o644`")),
+            Diagnostic::error(Code::Number, format!("`{repr}` would be read as the number {printed}"))
+                .label(at, "this number")
+                .help(format!("write it in quotes: `\"{repr}\"`")),
         );
     }
 
@@ -319,9 +319,15 @@ impl Reader<'_> {
         }
         self.in_quote = word.starts_with('\'') && single_quoted(word).is_none();
         let (found, help) = if self.in_quote {
-            ("single quotes do not quote", format!("write double quotes: `\"{} …\"`", word.replace('\'', "")))
+            (
+                "a string needs double quotes, not single quotes",
+                format!("write double quotes: `\"{} …\"`", word.replace('\'', "")),
+            )
         } else if word.contains('\'') {
-            ("single quotes do not quote", format!("write `\"{}\"`", word.replace('\'', "")))
+            (
+                "a string needs double quotes, not single quotes",
+                format!("write `\"{}\"`", word.replace('\'', "")),
+            )
         } else if let Some(word) = word.strip_suffix(',') {
             ("values are separated by blanks, not by commas", format!("write `{word}`"))
         } else if let Some(word) = word.strip_suffix(':') {

@@ -91,7 +91,7 @@ fn said(problem: &KdlDiagnostic) -> &str {
 /// Returns the error for a `{` without its `}`.
 fn brace(file: FileId, unclosed: &unclosed::Unclosed) -> Diagnostic {
     let place = match unclosed.before {
-        Some(line) => format!("write `}}` before line {line}, which is indented no deeper than this block"),
+        Some(line) => format!("write `}}` before line {line}, which is not indented more than this block"),
         None => "write `}` at the end of the file".to_owned(),
     };
     Diagnostic::error(Code::Syntax, "a `{` is never closed")
@@ -138,9 +138,9 @@ fn bracketed(before: &str, list: &str) -> Option<String> {
     let key = key.filter(|key| key.starts_with(char::is_alphabetic));
     Some(match key {
         Some(key) if before.ends_with('=') => {
-            format!("write several values as a child, beside each other: `{key} {values}`")
+            format!("write several values in the braces, separated by spaces: `{key} {values}`")
         }
-        Some(key) => format!("write several values beside each other: `{key} {values}`"),
+        Some(key) => format!("separate the values by spaces: `{key} {values}`"),
         None => format!("write several values beside each other: `{values}`"),
     })
 }
@@ -164,7 +164,7 @@ fn shortened(text: &str) -> String {
 
 fn hint(found: &str) -> Option<String> {
     if let Some(name) = found.strip_suffix(':').filter(|name| name.starts_with('"')) {
-        return Some(format!("leave it out: `{name}`"));
+        return Some(format!("remove it: `{name}`"));
     }
     if is_comment(found) {
         return Some("a comment begins with `//`".to_owned());

@@ -36,7 +36,7 @@ pub(crate) fn braces_in_expression(written: &Written, key: &str) -> Diagnostic {
     let bare = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
     let bare = bare.filter(|bare| !bare.is_empty() && !bare.contains(['{', '"']));
     let example = bare.unwrap_or(if key == "when" { "facts.os.family == 'debian'" } else { "colours" });
-    Diagnostic::error(Code::Template, "this is an expression already")
+    Diagnostic::error(Code::Template, "an expression needs no braces")
         .label(written.at, "holds a template")
-        .help(format!("leave the braces out: `{key}=\"{example}\"`"))
+        .help(format!("write it without braces: `{key}=\"{example}\"`"))
 }

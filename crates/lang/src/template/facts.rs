@@ -130,7 +130,7 @@ impl Object for Shaped {
         let Some(index) = self.keys.iter().position(|(name, _)| *name == key) else {
             let help = did_you_mean(key, self.keys.iter().map(|(name, _)| *name));
             let all = || self.keys.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-            let help = help.unwrap_or_else(|| format!("there are: {}", all()));
+            let help = help.unwrap_or_else(|| format!("the names here are {}", all()));
             return Some(Value::from(Failure::definite(
                 format!("there is no fact `{}.{key}`", self.path),
                 Some(help),

@@ -389,7 +389,7 @@ fn facts_have_a_schema() {
         check(
             "facts.os.zzz is defined",
             "there is no fact `facts.os.zzz`",
-            "there are: id, family, name, pretty_name, version, codename",
+            "the names here are id, family, name, pretty_name, version, codename",
         );
         check("facts.disks[0].nmae", "there is no fact `facts.disks.nmae`", "did you mean `name`?");
     }

@@ -34,7 +34,7 @@ impl Actor<'_> {
         let fail = |error: io::Error| ApplyError::at("set owner and mode of", path, &error);
         let (Some(entry), Some(before)) = (self.entry(path)?, self.files().metadata(path).map_err(fail)?)
         else {
-            return Err(ApplyError::at("change", path, &"it is not there"));
+            return Err(ApplyError::at("change", path, &"it does not exist"));
         };
         let mut asked = self.asked(before.clone(), attributes)?;
         if entry.sort == Sort::Folder && attributes.mode.is_none() {

@@ -144,7 +144,7 @@ pub fn plan(part: &dyn Part, found: &Found) -> Planned {
         (Seen::Known(place), Seen::Known(text)) => update(part, place, text),
         (Seen::Known(_), Seen::Unknown(steps)) => unknown(part, "its content", steps),
         (Seen::Absent, _) => create(part, found),
-        (Seen::MayCome(_), _) if part.absent() => Planned::InSync("the file is not there".to_owned()),
+        (Seen::MayCome(_), _) if part.absent() => Planned::InSync("the file does not exist".to_owned()),
         (Seen::MayCome(steps) | Seen::Unknown(steps), _) => {
             unknown(part, &format!("the file {}", part.target().path.display()), steps)
         }
@@ -237,11 +237,11 @@ fn update(part: &dyn Part, place: &Place, text: &[u8]) -> Planned {
 fn create(part: &dyn Part, found: &Found) -> Planned {
     let target = part.target();
     if part.absent() {
-        return Planned::InSync("the file is not there".to_owned());
+        return Planned::InSync("the file does not exist".to_owned());
     }
     if !target.create {
         return Planned::Impossible {
-            message: format!("the file {} is not there", target.path.display()),
+            message: format!("the file {} does not exist", target.path.display()),
             help: Some("declare it before, or write `create=#true`".to_owned()),
         };
     }

@@ -78,7 +78,7 @@ impl Found {
 /// Returns the planned change.
 pub fn plan(wish: &Rendered, found: &Found) -> Planned {
     let planned = match (&wish.text, &found.place) {
-        (None, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
+        (None, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it does not exist".to_owned()),
         (None, Seen::Known(place)) if matches!(place.sort, Sort::File | Sort::Link) => {
             Planned::change(Change::new(Verb::Remove).property(content(wish, found, None)))
         }

@@ -15,9 +15,9 @@ pub type Bytes = Arc<[u8]>;
 pub enum Seen<T> {
     /// It is there, or will be, with this value.
     Known(T),
-    /// It is not there, and no planned step brings it.
+    /// It does not exist, and no planned step brings it.
     Absent,
-    /// It is not there, but one of these steps may bring it.
+    /// It does not exist, but one of these steps may bring it.
     MayCome(Vec<u32>),
     /// It will be there, but its value depends on these steps.
     Unknown(Vec<u32>),

@@ -224,7 +224,7 @@ fn want_of_rights(results: &[StepResult], has_all: bool) -> Option<Problem> {
         |result: &StepResult| matches!(&result.outcome, StepOutcome::Failed { why, .. } if lacks_rights(why));
     (!has_all && results.iter().any(refused)).then(|| Problem {
         address: None,
-        message: "this login lacks the rights that its resources need".to_owned(),
+        message: "the user of this run does not have the rights that the host's resources need".to_owned(),
         help: Some("write `become=\"sudo\"` in the connection of the host".to_owned()),
     })
 }

@@ -475,7 +475,7 @@ fn the_package_that_lets_the_login_in_is_not_removed_unless_that_is_accepted() {
         look_in(&bench.world, &bench.state, &order, &bench.controller).unwrap().blocked
     };
     assert_eq!(look("present", false), []);
-    assert_eq!(look("absent", false), [], "it is not there");
+    assert_eq!(look("absent", false), [], "it does not exist");
     bench.apply(&[ssh("present")]);
     assert!(look("absent", false)[0].why.contains("packages are not restored"));
     assert_eq!(look("absent", true), []);

@@ -35,7 +35,7 @@ fn a_step_whose_bringer_failed_is_skipped_only_if_its_need_is_missing() {
         report.results[1].outcome.clone()
     };
     assert_eq!(outcome(|world| world.write("/opt/tool/program".as_ref(), "x")), StepOutcome::Done);
-    let why = "the folder /opt/tool is not there: command[fetch], which should bring it, failed";
+    let why = "the folder /opt/tool does not exist: command[fetch], which should bring it, failed";
     assert_eq!(outcome(|_| {}), StepOutcome::Skipped { why: why.to_owned() });
 }
 
@@ -47,7 +47,7 @@ fn a_step_that_lacks_what_a_skipped_one_was_to_make_names_it() {
     let mut file = bench.file("/srv/conf", "x");
     file.bodies = vec![1];
     let report = bench.apply(&[broken, resource("directory", "/srv"), file]);
-    let why = "the folder /srv is not there: directory[/srv], which should bring it, was skipped";
+    let why = "the folder /srv does not exist: directory[/srv], which should bring it, was skipped";
     assert_eq!(report.results[2].outcome, StepOutcome::Skipped { why: why.to_owned() }, "{report:?}");
 }
 

@@ -77,7 +77,7 @@ fn a_step_is_told_by_its_place_and_what_it_says_line_by_line() {
 fn a_need_that_no_step_brings_is_a_problem_and_so_is_one_that_comes_too_late() {
     let bench = Bench::new();
     let plan = bench.look(&[bench.file("/srv/app/conf", "x"), resource("directory", "/srv")]);
-    assert_eq!(plan.blocked[0].why, "the folder /srv/app is not there");
+    assert_eq!(plan.blocked[0].why, "the folder /srv/app does not exist");
     assert_eq!((plan.blocked.len(), plan.impossible().count()), (2, 1), "the rest of the body waits for it");
 }
 

@@ -19,14 +19,14 @@ use crate::view::json::Document;
 use crate::view::paint::{ADDED, FAILED, paint};
 use crate::view::text::{count, harmless};
 
-/// Test modules: parameters and facts in, resources out
+/// Test modules: compare the resources that they produce with the expected ones
 ///
-/// A case is a file modules/NAME/cases/CASE.kdl: the body of an `on` block,
-/// after which CASE.expected says what resources come out. The examples in the
-/// module's README (fences of `kdl`) must load as well.
+/// A case is a file modules/NAME/cases/CASE.kdl. It holds the body of an `on`
+/// block. The file CASE.expected lists the resources that the body must produce.
+/// The examples in the module's README (code blocks marked `kdl`) must load, too.
 ///
-/// With --host, applies every example of the README to that host. All resources
-/// must be in sync then. This changes the host: use one that you can throw away.
+/// With --host, applies every example of the README to that host. Afterwards, all
+/// resources must be in sync. This changes the host: use one that you can throw away.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TestArgs {

@@ -21,9 +21,9 @@ use crate::view::Screen;
 
 /// Open a file of secrets in your editor
 ///
-/// The editor is $VISUAL, else $EDITOR, else vi. It gets the decrypted text in
-/// a folder that only you can read, in memory if the system has /dev/shm; the
-/// folder is removed when the editor ends. The new text is encrypted if it is
+/// The editor is $VISUAL, else $EDITOR, else vi. The decrypted text is in
+/// a folder that only you can read. If there is a /dev/shm, the folder is there, in
+/// memory. The folder is removed when the editor ends. The new text is encrypted if it is
 /// valid; otherwise converge asks whether to edit it again.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

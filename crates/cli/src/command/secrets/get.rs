@@ -13,7 +13,7 @@ use crate::view::json::Document;
 
 /// Print the value of a secret
 ///
-/// A line end follows the value.
+/// A newline is printed after the value.
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
     /// Name of the secret, as in (secret)"shop/db-password"

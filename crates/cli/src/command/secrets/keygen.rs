@@ -11,11 +11,11 @@ use crate::view::Screen;
 use crate::view::json::Document;
 use crate::view::text::harmless;
 
-/// Make a key of your own, and print its public half
+/// Make a key of your own, and print the public key
 ///
 /// The key is written to ~/.config/converge/identities, where converge finds it,
-/// and only you can read it. Others put its public half into their lists of
-/// recipients. You do not need this if you have an ed25519 or RSA ssh key.
+/// and only you can read it. Other people put the public key into their lists
+/// of recipients. You do not need this if you have an ed25519 or RSA ssh key.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct KeygenArgs {
@@ -44,6 +44,6 @@ fn show(words: &str, path: &Path, recipient: &Recipient, screen: &mut Screen) {
     if screen.is_json() {
         return screen.print_json(&Document::Key { recipient: &recipient.to_string(), file: path });
     }
-    screen.say(&format!("{words} {}; its public half:\n", harmless(&path.display().to_string())));
+    screen.say(&format!("{words} {}; its public key:\n", harmless(&path.display().to_string())));
     screen.print(&format!("{recipient}\n"));
 }

@@ -20,10 +20,10 @@ use crate::view::Screen;
 /// as in `secrets "../secrets/production.age"`, and its values are read by
 /// their path: (secret)"shop/db-password".
 ///
-/// secrets/recipients (or, for this file alone, secrets/production.age.recipients)
-/// lists the keys that may open secrets/production.age: one age recipient or public
-/// ssh key (ssh-ed25519, ssh-rsa) per line. A change of the list takes effect when
-/// set, edit or rekey writes the file.
+/// The file secrets/recipients lists the keys that may open these files: one age
+/// recipient or public ssh key (ssh-ed25519, ssh-rsa) per line. A list for one file
+/// alone is secrets/production.age.recipients. A changed list takes effect when set,
+/// edit or rekey writes the file.
 ///
 /// Files are opened with the keys given by --identity or CONVERGE_IDENTITY,
 /// those in ~/.config/converge/identities, and ~/.ssh/id_ed25519 and id_rsa.

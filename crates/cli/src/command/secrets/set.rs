@@ -17,7 +17,8 @@ use crate::view::text::harmless;
 /// Set a secret, from standard input or a hidden prompt
 ///
 /// The value is never part of a command line, where other users could see it.
-/// Without a terminal, it is all of standard input, without the last line end:
+/// Without a terminal, the value is the whole standard input without its last
+/// newline:
 ///   openssl rand -hex 16 | converge secrets set shop/db-password
 ///   converge secrets set tls/key < key.pem
 ///

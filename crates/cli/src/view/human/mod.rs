@@ -2,7 +2,8 @@
 //! clock, so a run from the history looks like the original.
 //!
 //! The plan is shown when every selected host was looked at or given up; hosts with the same plan are shown together.
-//! Then each result is shown as it comes, and at the end one line as a summary.
+//! Then each result is shown as it comes; at a terminal without `-v`, skipped steps are only counted. The last lines of
+//! a plan and of an apply are made here, the lines of steps in `plan`, `outline` and `result`.
 
 mod ad_hoc;
 mod drift;
@@ -504,7 +505,7 @@ impl Human {
             let _ = writeln!(lines, "  The next run still has to notify {}.", harmless(address.as_str()));
         }
         lines.push_str(
-            "  `converge history last` shows the whole run.\n  `converge apply --failed-from last` goes on with the hosts that did \
+            "  `converge history last -v` shows the whole run.\n  `converge apply --failed-from last` goes on with the hosts that did \
              not succeed.\n",
         );
         lines

@@ -283,7 +283,7 @@ fn hosts_that_cannot_be_planned_or_reached_say_why() {
     let mut impossible = plan(2, vec![]);
     impossible.problems.push(Problem {
         address: Some(address("file[/srv/a/b]")),
-        message: "the folder /srv/a is not there".to_owned(),
+        message: "the folder /srv/a does not exist".to_owned(),
         help: Some("declare directory[/srv/a] before it".to_owned()),
     });
     let text = view(vec![
@@ -297,7 +297,7 @@ fn hosts_that_cannot_be_planned_or_reached_say_why() {
     ]);
     insta::assert_snapshot!(text, @r"
     a
-      ! file[/srv/a/b]  the folder /srv/a is not there
+      ! file[/srv/a/b]  the folder /srv/a does not exist
           help: declare directory[/srv/a] before it
     b, c (2 hosts)
       ! unreachable: connection refused
@@ -451,10 +451,10 @@ fn a_resource_that_cannot_be_planned_is_told_first_and_what_waits_for_it_last() 
     };
     let mut short = package();
     short.blocked = vec![
-        blocked("file[/opt/x]", None, "the folder /opt is not there"),
+        blocked("file[/opt/x]", None, "the folder /opt does not exist"),
         blocked("file[/opt/y]", Some("file[/opt/x]"), "file[/opt/x] before it cannot be planned"),
     ];
-    let problem = [("the folder /opt is not there", None)];
+    let problem = [("the folder /opt does not exist", None)];
     let text = view(vec![
         started("plan", 1),
         ("a", planned(&short)),
@@ -463,11 +463,11 @@ fn a_resource_that_cannot_be_planned_is_told_first_and_what_waits_for_it_last() 
     ]);
     insta::assert_snapshot!(text, @r"
     a
-      ! file[/opt/x]  cannot be planned: the folder /opt is not there
+      ! file[/opt/x]  cannot be planned: the folder /opt does not exist
       + package[postgresql]  (absent) -> 15+248
       . file[/opt/y]  skipped: file[/opt/x] before it cannot be planned
 
-    ! a cannot be planned (the folder /opt is not there)
+    ! a cannot be planned (the folder /opt does not exist)
     Plan: 1 resource cannot be planned, 1 skipped because of that; 1 host will change (1 create); 18 resources in sync.   0.4 s
     ");
 }
@@ -690,7 +690,7 @@ fn the_end_of_a_failed_run_says_why_what_is_left_and_what_to_type() {
 Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps not reached; 2 hosts changed (2 created); 10 resources in sync; 2 failed.   0.4 s
   Completed changes stay.
   The next run still has to notify service[x].
-  `converge history last` shows the whole run.
+  `converge history last -v` shows the whole run.
   `converge apply --failed-from last` goes on with the hosts that did not succeed.
 "#);
 }

@@ -54,7 +54,7 @@ fn words(kind: &NewsKind, detail: Detail) -> Option<String> {
         }
         NewsKind::InventoryBroken { mistakes } => {
             let words = count(mistakes.len(), "mistake");
-            format!("{}: {words}; the last good one stays in force", paint(FAILED, "inventory broken"))
+            format!("{}: {words}; the daemon uses the last valid one", paint(FAILED, "inventory broken"))
         }
         NewsKind::CorrectionGoesOn { drifted, of } => {
             let words = format!("no more than {drifted} of {of} hosts drifted");

@@ -75,7 +75,7 @@ impl Secrets {
             Some(locked) => Err(locked.needed(name, at)),
             None => Err(Diagnostic::error(Code::Secrets, format!("there is no secret `{name}`"))
                 .label(at, "needed here")
-                .help("`converge secrets set` adds one; `secrets \"x.age\"` at top level names the file")
+                .help("`converge secrets set` adds a secret to a file; the inventory names the file: `secrets \"x.age\"`")
                 .maybe_help(did_you_mean(name, self.values.keys().map(String::as_str)))),
         }
     }

@@ -288,7 +288,7 @@ fn a_file_in_the_way_and_a_missing_parent_are_errors_of_the_plan() {
     trial.write("/opt", "a file");
     assert_eq!(impossible(trial.plan("archive", &wish)), "a file is in the way");
     wish.set("to", "/none/opt".into());
-    assert_eq!(impossible(trial.plan("archive", &wish)), "the folder /none is not there");
+    assert_eq!(impossible(trial.plan("archive", &wish)), "the folder /none does not exist");
 }
 
 proptest::proptest! {

@@ -70,8 +70,8 @@ fn the_folder_of_a_file_elsewhere_must_be_there() {
         more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
         trial.plan("authorized-key", &wish)
     };
-    assert_eq!(impossible(elsewhere(&[])), "the folder /none is not there");
-    assert_eq!(impossible(elsewhere(&[("exclusive", true.into())])), "the folder /none is not there");
+    assert_eq!(impossible(elsewhere(&[])), "the folder /none does not exist");
+    assert_eq!(impossible(elsewhere(&[("exclusive", true.into())])), "the folder /none does not exist");
     assert!(elsewhere(&[("state", "absent".into())]).is_in_sync());
 }
 
@@ -173,7 +173,7 @@ fn a_user_may_come_and_the_last_key_of_the_login_stays() {
     let eve = |wish: &mut Params| wish.set("user", "eve".into());
     let mut wish = keys(&[ADA], &[]);
     eve(&mut wish);
-    assert_eq!(impossible(trial.plan("authorized-key", &wish)), "the user eve is not there");
+    assert_eq!(impossible(trial.plan("authorized-key", &wish)), "the user eve does not exist");
     let home = Effect::Path("/srv/eve".into(), None);
     let user = PlannedUser { home: Some("/home/ada".into()), ..PlannedUser::default() };
     let planned =
@@ -188,7 +188,7 @@ fn a_user_may_come_and_the_last_key_of_the_login_stays() {
     let what = "removing its last key would lock out ada, whose login this run uses";
     assert_eq!(impossible(trial.plan("authorized-key", &gone)), what);
     eve(&mut gone);
-    assert!(trial.plan("authorized-key", &gone).is_in_sync(), "eve is not there");
+    assert!(trial.plan("authorized-key", &gone).is_in_sync(), "eve does not exist");
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn when(params: &mut Reader<'_>, words: &[String], folder: Option<&Path>) -> Whe
         (false, false, true, None) => return When::Notified,
         (false, false, false, Some(key)) => return When::Once(key),
         (false, false, false, None) => params.problem(
-            ParamProblem::together("the command has no guard, so Converge cannot tell whether it is done").help(
+            ParamProblem::together("the command has no guard, so Converge cannot know whether it must run").help(
                 "add `creates`, `removes`, `unless` or `only-if`; or `only-notified=#true`, `always=#true`, or `once`",
             ),
         ),

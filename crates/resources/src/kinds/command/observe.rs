@@ -42,7 +42,7 @@ impl Found {
                 Seen::Known(_) | Seen::Unknown(_) => {}
                 // An earlier step may create the path: the agent looks again right before this step.
                 Seen::Absent | Seen::MayCome(_) => {
-                    self.done = Some(format!("{} is not there", path.display()));
+                    self.done = Some(format!("{} does not exist", path.display()));
                 }
             }
         }

@@ -92,7 +92,7 @@ fn each_guard_can_say_that_it_was_done() {
     };
     check(&[("creates", "/there")], Some("/there is there"));
     check(&[("creates", "/absent")], None);
-    check(&[("removes", "/absent")], Some("/absent is not there"));
+    check(&[("removes", "/absent")], Some("/absent does not exist"));
     check(&[("removes", "/there")], None);
     check(&[("unless", "true")], Some("`true` succeeds"));
     check(&[("unless", "false")], None);
@@ -168,7 +168,7 @@ fn what_is_gone_already_needs_no_removal_though_it_may_come() {
 fn a_user_that_is_not_there_and_does_not_come_is_an_error() {
     let (trial, ran) = recording();
     let wish = command(&["psql"], [("unless", "false".into()), ("user", "postgres".into())]);
-    assert_eq!(impossible(trial.plan(KIND, &wish)), "the user postgres is not there");
+    assert_eq!(impossible(trial.plan(KIND, &wish)), "the user postgres does not exist");
     assert!(ran.lock().unwrap().is_empty());
 }
 
@@ -182,7 +182,7 @@ fn a_program_that_is_not_there_is_an_error_of_the_plan_where_its_place_is_known(
         more.iter().for_each(|(name, value)| wish.set(name, value.clone()));
         match trial.plan(KIND, &wish) {
             Planned::Impossible { message, .. } if missing => {
-                assert_eq!(message, format!("the program {line} is not there"));
+                assert_eq!(message, format!("the program {line} does not exist"));
             }
             Planned::Change(_) if !missing => {}
             other => panic!("{line} {more:?}: {other:?}"),

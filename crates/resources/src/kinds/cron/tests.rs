@@ -152,10 +152,10 @@ fn fields_take_all_that_cron_takes() {
 fn without_cron_no_daemon_runs_it() {
     let trial = Trial::new();
     std::fs::create_dir_all(trial.at("/etc/cron.d")).unwrap();
-    assert_eq!(impossible(trial.plan(KIND, &job(&[]))), "the program cron is not there");
+    assert_eq!(impossible(trial.plan(KIND, &job(&[]))), "the program cron does not exist");
     let after = |effects: Vec<Effect>| trial.plan_after(effects, KIND, &job(&[]));
     let brings = |name: &str| vec![Effect::Package(name.to_owned(), Some(Version::Unknown)), Effect::Open];
-    assert_eq!(impossible(after(vec![Effect::Open])), "the program cron is not there");
+    assert_eq!(impossible(after(vec![Effect::Open])), "the program cron does not exist");
     let Planned::Impossible { help, .. } = after(brings("sl")) else { panic!("sl brings no cron") };
     assert_eq!(help.as_deref(), Some("declare `package \"cron\"` before it"));
     for package in ["cron", "systemd-cron"] {

@@ -26,7 +26,7 @@ pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
         };
     }
     let planned = match (wish.absent, &found.place) {
-        (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
+        (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it does not exist".to_owned()),
         (_, Seen::Known(place)) if place.sort != Sort::Folder => {
             Planned::impossible(format!("a {} is in the way", place.sort.word()))
         }

@@ -99,7 +99,7 @@ fn a_tool_is_needed_only_for_what_is_to_be_fetched() {
     let tools = crate::view::PATH.iter().flat_map(|at| ["curl", "wget"].map(|tool| format!("{at}/{tool}")));
     let without: Vec<_> = tools.map(|tool| Effect::Path(tool.into(), None)).collect();
     let why = impossible(trial.plan_after(without.clone(), "download", &wish));
-    assert_eq!(why, "the program curl is not there");
+    assert_eq!(why, "the program curl does not exist");
     std::fs::write(&path, "something else").unwrap();
     impossible(trial.plan_after(without.clone(), "download", &wish));
     std::fs::write(&path, "hello\n").unwrap();

@@ -16,7 +16,7 @@ use crate::wish::Filling;
 /// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     let planned = match (wish.state, &found.place) {
-        (State::Absent, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
+        (State::Absent, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it does not exist".to_owned()),
         (State::Absent, Seen::Known(place)) => remove(place),
         (State::Absent, Seen::Unknown(steps)) => {
             let mut change = Change::new(Verb::Remove);

@@ -160,9 +160,9 @@ fn a_refused_policy_is_an_error_of_the_plan_and_changes_nothing() {
 fn nft_may_come_with_an_earlier_step() {
     let trial = Trial::new();
     trial.answer(|_| finished(127, ""));
-    assert!(impossible(trial.plan("firewall-policy", &policy(SSH))).contains("nft is not there"));
+    assert!(impossible(trial.plan("firewall-policy", &policy(SSH))).contains("nft does not exist"));
     let after = |effects: Vec<Effect>| trial.plan_after(effects, "firewall-policy", &policy(SSH));
-    assert!(impossible(after(vec![Effect::Open])).contains("nft is not there"), "a command brings none");
+    assert!(impossible(after(vec![Effect::Open])).contains("nft does not exist"), "a command brings none");
     let nftables = Effect::Package("nftables".to_owned(), Some(Version::Unknown));
     let planned = after(vec![nftables, Effect::Open]);
     assert!(matches!(planned, Planned::Change(_)), "{planned:?}");

@@ -124,7 +124,7 @@ impl Kind for Group {
 
     fn plan(wish: &Wish, found: &Found) -> Planned {
         match (wish.absent, &found.group) {
-            (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
+            (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it does not exist".to_owned()),
             (true, Seen::Known(group)) => remove(wish, found, group),
             (true, Seen::Unknown(steps)) => {
                 let mut change = Change::new(Verb::Remove);

@@ -42,7 +42,7 @@ fn what_cannot_be_is_said() {
     let check = |params: &Params, message: &str| assert_eq!(impossible(trial.plan("group", params)), message);
     check(&absent("ada"), "it is the primary group of ada");
     check(&params([("name", "x".into()), ("gid", 100.into())]), "its number belongs to the group users");
-    check(&params([("name", "x".into()), ("members", list(&["eve"]))]), "the user eve is not there");
+    check(&params([("name", "x".into()), ("members", list(&["eve"]))]), "the user eve does not exist");
     trial.world().log_in("ada");
     let what = "would lock out ada, whose login this run uses";
     check(&absent("sudo"), &format!("removing the group sudo {what}"));

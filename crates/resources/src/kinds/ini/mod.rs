@@ -161,7 +161,7 @@ impl Wish {
             None => sections.whole(&self.section),
         };
         if gone.is_empty() {
-            return Edit::Kept(format!("{} is not there", self.name()));
+            return Edit::Kept(format!("{} does not exist", self.name()));
         }
         gone.into_iter().rev().for_each(|at| lines.remove(at, at + 1));
         Edit::New(lines.join())

@@ -64,10 +64,10 @@ fn a_file_that_is_missing_is_created_unless_it_must_be_there() {
     let trial = Trial::new();
     let mut wish = line("a", &[]);
     wish.set("create", false.into());
-    assert_eq!(impossible(trial.plan("line", &wish)), "the file /etc/x is not there");
+    assert_eq!(impossible(trial.plan("line", &wish)), "the file /etc/x does not exist");
     trial.assert_in_sync("line", &line("a", &[("state", "absent")]));
     let nowhere = params([("path", "/none/x".into()), ("text", "a".into())]);
-    assert_eq!(impossible(trial.plan("line", &nowhere)), "the folder /none is not there");
+    assert_eq!(impossible(trial.plan("line", &nowhere)), "the folder /none does not exist");
 }
 
 #[test]

@@ -159,7 +159,7 @@ impl Kind for Link {
             }
         };
         let planned = match (&found.place, wish.absent) {
-            (Seen::Absent | Seen::MayCome(_), true) => Planned::InSync("it is not there".to_owned()),
+            (Seen::Absent | Seen::MayCome(_), true) => Planned::InSync("it does not exist".to_owned()),
             (Seen::Unknown(steps), true) => {
                 let mut change = Change::new(Verb::Remove);
                 change.depend("it", steps);
@@ -304,14 +304,14 @@ mod tests {
         let trial = Trial::new();
         let mut wish = link("x");
         wish.set("path", Value::from("/etc/one/two/now"));
-        assert_eq!(impossible(trial.plan("link", &wish)), "the folder /etc/one/two is not there");
+        assert_eq!(impossible(trial.plan("link", &wish)), "the folder /etc/one/two does not exist");
         wish.set("parents", Value::from(true));
         let made = trial.laws("link", &wish);
         let named: Vec<_> = made.properties.iter().map(|property| property.property.as_str()).collect();
         assert_eq!(named[..3], ["parent", "parent", "to"]);
         trial.write("/etc/three", "a file");
         wish.set("path", Value::from("/etc/three/four/now"));
-        assert_eq!(impossible(trial.plan("link", &wish)), "the folder /etc/three is not there");
+        assert_eq!(impossible(trial.plan("link", &wish)), "the folder /etc/three does not exist");
     }
 
     #[test]

@@ -132,9 +132,9 @@ fn a_bind_is_made_of_folders_and_files_wherever_they_are() {
         assert_eq!(live(trial.plan("mount", &wish)).1, "/x/srv/a of srv (tmpfs)".into());
         applied(&trial, &wish);
         let onto_a_folder = impossible(trial.plan("mount", &mount("/srv/a", "/srv/file", "none", &["bind"])));
-        assert_eq!(onto_a_folder, "a file at /srv/a is not there");
+        assert_eq!(onto_a_folder, "a file at /srv/a does not exist");
         let of_nothing = impossible(trial.plan("mount", &mount("/srv/z", "/srv/none", "none", &["bind"])));
-        assert_eq!(of_nothing, "the source /srv/none is not there");
+        assert_eq!(of_nothing, "the source /srv/none does not exist");
     });
 }
 
@@ -187,9 +187,9 @@ fn a_mount_that_fails_leaves_what_was_mounted() {
         let trial = Trial::real();
         shell("mkdir /srv/t && echo 'tmpfs /srv/t tmpfs size=4m,noexec 0 0' >/etc/fstab && mount /srv/t");
         let no_device = |source: &str| impossible(trial.plan("mount", &mount("/srv/t", source, "ext4", &[])));
-        assert_eq!(no_device("/dev/vg0/data"), "the device /dev/vg0/data is not there");
-        assert_eq!(no_device("UUID=1-2"), "the device UUID=1-2 is not there");
-        assert_eq!(no_device("LABEL=none"), "the device LABEL=none is not there");
+        assert_eq!(no_device("/dev/vg0/data"), "the device /dev/vg0/data does not exist");
+        assert_eq!(no_device("UUID=1-2"), "the device UUID=1-2 does not exist");
+        assert_eq!(no_device("LABEL=none"), "the device LABEL=none does not exist");
         shell("truncate -s 1M /srv/image");
         let (before, wish) = (options("/srv/t"), mount("/srv/t", "/srv/image", "ext4", &["loop"]));
         assert!(change(trial.plan("mount", &wish)).irreversible.is_some(), "what is in the tmpfs goes");

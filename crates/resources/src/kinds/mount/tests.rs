@@ -189,7 +189,10 @@ fn what_is_below_a_new_mount_is_not_what_is_there_now() {
         matches!(under(PlannedMount::Mounted, "/srv/data/a"), Planned::Change(_)),
         "it may come with the mount"
     );
-    assert_eq!(impossible(under(PlannedMount::Empty, "/srv/data/a")), "the source /srv/data/a is not there");
+    assert_eq!(
+        impossible(under(PlannedMount::Empty, "/srv/data/a")),
+        "the source /srv/data/a does not exist"
+    );
     assert!(matches!(under(PlannedMount::Empty, "/srv/data"), Planned::Change(_)));
 }
 
@@ -289,8 +292,8 @@ fn a_file_that_is_bound_needs_a_file_to_stand_on() {
     trial.write("/srv/there", "");
     assert_eq!(made("/srv/there"), None);
     std::fs::create_dir(trial.at("/srv/folder")).unwrap();
-    assert_eq!(impossible(trial.plan("mount", &bind("/srv/folder"))), "a file at /srv/folder is not there");
-    assert_eq!(impossible(trial.plan("mount", &bind("/none/x"))), "the folder /none is not there");
+    assert_eq!(impossible(trial.plan("mount", &bind("/srv/folder"))), "a file at /srv/folder does not exist");
+    assert_eq!(impossible(trial.plan("mount", &bind("/none/x"))), "the folder /none does not exist");
     let written = |path: &str| {
         let (wish, found) = trial.view(|view| {
             let params = bind(path);

@@ -313,7 +313,7 @@ mod tests {
         let absent = Need::Absent { what: "the unit app.service".into(), help };
         let none = |unit| Found { unit, parts: Vec::new(), need: absent.clone(), in_the_way: None };
         let message = impossible(plan(&wish(Some(true), None, None), &none(Seen::Absent)));
-        assert_eq!(message, "the unit app.service is not there");
+        assert_eq!(message, "the unit app.service does not exist");
         assert!(plan(&wish(Some(false), Some(false), Some(false)), &none(Seen::Absent)).is_in_sync());
         assert_eq!(listed(plan(&wish(None, None, Some(true)), &none(Seen::Absent))), "masked Absent -> yes");
         let Planned::Change(coming) = plan(&wish(Some(true), None, None), &none(Seen::MayCome(vec![4])))

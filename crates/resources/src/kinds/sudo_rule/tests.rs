@@ -104,7 +104,7 @@ fn a_rule_lands_only_when_visudo_agrees() {
     let trial = Trial::new();
     trial.write("/etc/sudoers.d/README", "");
     let ada = rule(&[("user", "ada".into())]);
-    assert_eq!(impossible(trial.plan("sudo-rule", &ada)), "the program visudo is not there");
+    assert_eq!(impossible(trial.plan("sudo-rule", &ada)), "the program visudo does not exist");
     trial.write("/usr/sbin/visudo", "");
     let before = trial.image();
     trial.answer(|_| finished(1, ">>> syntax error"));

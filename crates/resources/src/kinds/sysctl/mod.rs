@@ -309,7 +309,7 @@ mod tests {
     fn what_the_kernel_lacks_or_does_not_let_be_set_is_a_plan_error() {
         let trial = Trial::new();
         let wish = somaxconn(1024.into());
-        assert!(impossible(trial.plan("sysctl", &wish)).contains("is not there"));
+        assert!(impossible(trial.plan("sysctl", &wish)).contains("does not exist"));
         let later = change(trial.plan_after(vec![Effect::Open], "sysctl", &wish));
         assert!(matches!(later.certainty, Certainty::Conditional { .. }), "a module may come");
         let mut patient = wish.clone();

@@ -386,7 +386,7 @@ mod tests {
         let trial = trial();
         let rows = || vec![section("Service", &[("MemoryMax", &["1G".into()])])];
         let drop_in = unit("app", rows(), &[("drop-in", "10-limits".into())]);
-        assert_eq!(impossible(trial.plan("systemd-unit", &drop_in)), "the unit app.service is not there");
+        assert_eq!(impossible(trial.plan("systemd-unit", &drop_in)), "the unit app.service does not exist");
         trial.write("/usr/lib/systemd/system/app.service", "[Service]\nExecStart=/bin/app\n");
         trial.laws("systemd-unit", &drop_in);
         assert!(trial.at("/etc/systemd/system/app.service.d/10-limits.conf").is_file());

@@ -145,7 +145,7 @@ fn what_is_in_the_way_is_an_error_of_the_plan() {
     assert_eq!(impossible(trial.plan("tree", &wish("away"))), "away: a link is in the way");
     assert_eq!(impossible(trial.plan("tree", &wish("sites"))), "sites: a directory is in the way");
     fs::remove_dir_all(trial.at("/etc/app")).unwrap();
-    assert_eq!(impossible(trial.plan("tree", &wish("a"))), "the folder /etc/app is not there");
+    assert_eq!(impossible(trial.plan("tree", &wish("a"))), "the folder /etc/app does not exist");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_folder_that_a_package_may_bring_is_made_where_it_is_not_there() {
     let package = Effect::Package("app".into(), Some(Version::Unknown));
     let change = change(trial.plan_after(vec![package, Effect::Open], "tree", &wish));
     let told: Vec<_> = change.properties.iter().map(|property| property.property.as_str()).collect();
-    assert_eq!(told, ["conf.d/", "conf.d/main.conf"], "what is not there needs no removal");
+    assert_eq!(told, ["conf.d/", "conf.d/main.conf"], "what does not exist needs no removal");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_file_elsewhere_that_changed_is_read_again() {
 fn a_file_elsewhere_must_be_there_or_be_brought() {
     let trial = host();
     let wish = reading(&trial);
-    assert_eq!(impossible(trial.plan("tree", &wish)), "the file /etc/live/cert.pem is not there");
+    assert_eq!(impossible(trial.plan("tree", &wish)), "the file /etc/live/cert.pem does not exist");
     let maybe = change(trial.plan_after(vec![Effect::Open], "tree", &wish));
     assert!(matches!(maybe.certainty, converge_model::Certainty::Conditional { .. }), "{maybe:?}");
     let brought = params([("path", "/etc/live/cert.pem".into()), ("content", trial.content("new"))]);

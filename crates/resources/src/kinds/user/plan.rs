@@ -14,7 +14,7 @@ use crate::view::{Need, Seen};
 /// Plans the changes.
 pub(super) fn plan(wish: &Wish, found: &Found) -> Planned {
     match (wish.absent, &found.account) {
-        (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it is not there".to_owned()),
+        (true, Seen::Absent | Seen::MayCome(_)) => Planned::InSync("it does not exist".to_owned()),
         (true, Seen::Known(account)) => remove(wish, found, account),
         (true, Seen::Unknown(steps)) => {
             let mut change = Change::new(Verb::Remove);

@@ -176,11 +176,11 @@ fn what_cannot_be_is_said() {
     let check = |wish: &Params, message: &str| assert_eq!(impossible(trial.plan("user", wish)), message);
     check(&absent("root"), "the user is root");
     check(&params([("name", "eve".into()), ("uid", number().into())]), "its number belongs to the user ada");
-    check(&with([("groups", list(&["ops"]))]), "the group ops is not there");
-    check(&with([("shell", "/bin/zsh".into())]), "the program /bin/zsh is not there");
+    check(&with([("groups", list(&["ops"]))]), "the group ops does not exist");
+    check(&with([("shell", "/bin/zsh".into())]), "the program /bin/zsh does not exist");
     check(
         &params([("name", "eve".into()), ("home", "/srv/homes/eve".into())]),
-        "the folder /srv/homes is not there",
+        "the folder /srv/homes does not exist",
     );
     std::fs::create_dir(trial.at("/home/there")).unwrap();
     check(

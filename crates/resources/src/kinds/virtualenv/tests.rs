@@ -302,7 +302,7 @@ fn a_file_that_comes_with_an_earlier_step_makes_it_conditional() {
     let wish = venv(&[("requirements", listed(&["/srv/app/requirements.txt"]))]);
     assert_eq!(
         impossible(trial.plan("virtualenv", &wish)),
-        "the file /srv/app/requirements.txt is not there"
+        "the file /srv/app/requirements.txt does not exist"
     );
     let planned = change(trial.plan_after(vec![Effect::Open], "virtualenv", &wish));
     assert!(matches!(planned.certainty, Certainty::Conditional { .. }));
@@ -362,7 +362,7 @@ fn another_interpreter_and_an_interrupted_change_make_it_anew() {
     assert_eq!(shown(&replaced), ["state: its last change was interrupted -> whole"]);
     let mut gone = wish.clone();
     gone.set("python", Value::from("3.13"));
-    assert_eq!(impossible(trial.plan("virtualenv", &gone)), "the program python3.13 is not there");
+    assert_eq!(impossible(trial.plan("virtualenv", &gone)), "the program python3.13 does not exist");
 }
 
 #[test]
@@ -686,9 +686,9 @@ fn what_is_in_the_way_or_missing_is_an_error_of_the_plan() {
     );
     fs::remove_dir_all(trial.at(VENV)).unwrap();
     fs::remove_dir_all(trial.at("/usr/lib/python3.11/ensurepip")).unwrap();
-    assert_eq!(impossible(trial.plan("virtualenv", &venv(&[]))), "ensurepip for Python 3.11 is not there");
+    assert_eq!(impossible(trial.plan("virtualenv", &venv(&[]))), "ensurepip for Python 3.11 does not exist");
     let other = venv(&[("python", "3.13".into())]);
-    assert_eq!(impossible(trial.plan("virtualenv", &other)), "the program python3.13 is not there");
+    assert_eq!(impossible(trial.plan("virtualenv", &other)), "the program python3.13 does not exist");
     python(&trial, "3.11");
     let loose = venv(&[("install", listed(&["flask"])), ("exact", true.into())]);
     assert!(impossible(trial.plan("virtualenv", &loose)).contains("flask has no version"));

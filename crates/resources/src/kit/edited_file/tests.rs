@@ -47,7 +47,7 @@ fn a_missing_file_is_created_with_its_mode_unless_it_must_be_there() {
     }
     for (kind, params) in all(&[("create", false.into())]) {
         let trial = Trial::new();
-        assert_eq!(impossible(trial.plan(kind, &params)), "the file /etc/x is not there", "{kind}");
+        assert_eq!(impossible(trial.plan(kind, &params)), "the file /etc/x does not exist", "{kind}");
     }
 }
 
