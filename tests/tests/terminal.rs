@@ -118,7 +118,7 @@ fn the_cause_of_a_failure_is_on_the_last_screen(terminal: &Terminal) {
     for words in [
         "migrate the database of the shop",
         "no such role: shop",
-        "12 steps not reached",
+        "12 steps skipped",
         "converge history last",
     ] {
         assert!(screen.contains(words), "{words}: {screen}");
@@ -136,7 +136,7 @@ fn ctrl_c_says_what_it_waits_for(terminal: &Terminal, web1: &Host) {
     );
     web1.exec_root("touch /run/go").unwrap().ok().unwrap();
     let (screen, code) = terminal.ended().unwrap();
-    assert!(code == "130" && screen.contains("1 step not reached"), "{code}: {screen}");
+    assert!(code == "130" && screen.contains("1 step skipped"), "{code}: {screen}");
 }
 
 fn drift_is_told_in_words(terminal: &Terminal, web1: &Host) {

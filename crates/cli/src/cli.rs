@@ -1,4 +1,5 @@
-//! The command line: the commands, and the common output options.
+//! The command line: the commands, and the common output options. A terminal shows plans and results as an outline, a
+//! pipe shows the usual text, and `-v` shows everything.
 
 use std::io::{self, IsTerminal};
 

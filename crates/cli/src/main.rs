@@ -1,6 +1,6 @@
 //! `converge`: the command-line tool. It turns arguments into runs of the engine, and events into output for people
-//! and scripts. The engine carries out the runs. Only this crate uses clap. This file ends the process. Only `memory_limit`
-//! and `interrupt` may end it too, if there is no other way.
+//! and scripts. The engine carries out the runs. Only this crate uses clap. This file ends the process. Only
+//! `memory_limit` and `interrupt` may end it too, if there is no other way.
 
 mod ad_hoc;
 mod agents;

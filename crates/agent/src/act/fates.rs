@@ -1,5 +1,6 @@
 //! The fate of each resource, and which failure stops which resources. Both are looked up and not searched for. So
-//! the cost per resource does not grow with the number of resources.
+//! the cost per resource does not grow with the number of resources. The planner uses all of it; the act shares `Stops`
+//! and keeps its fates in `progress::Course`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! The result of a step, and how it is reported: to the controller at once, and in the report at the end.
+//! The result of a step, and how it is reported: to the controller at once, and in the report at the end. If the act
+//! ended early, the steps that had no turn are reported as skipped.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -149,7 +150,8 @@ impl Act<'_> {
         let why = match halt {
             Halt::Stale(why) => why,
             Halt::Stopped => "the run was stopped".to_owned(),
-            Halt::Reverted(_) | Halt::Stuck(_) => "the host could no longer be reached".to_owned(),
+            Halt::Reverted(_) => "the host reverted a guarded step".to_owned(),
+            Halt::Stuck(_) => "the host could not revert a guarded step".to_owned(),
         };
         let done: BTreeSet<u32> = self.results.iter().map(|result| result.resource).collect();
         let rest: Vec<_> = self.draft.steps.iter().map(|step| step.step.clone()).collect();

@@ -25,7 +25,7 @@ impl Act<'_> {
         if let Some(blocked) = self.draft.blocked.get(&index).cloned() {
             return self.leave(index, blocked);
         }
-        if let Some(why) = self.blocked(index) {
+        if let Some(why) = self.stopped_by(index) {
             self.skip(index, place, why);
             return;
         }
@@ -67,7 +67,7 @@ impl Act<'_> {
     }
 
     /// Returns why the resource at `index` is skipped: a resource that it waits for, or its own body.
-    pub(super) fn blocked(&self, index: u32) -> Option<String> {
+    pub(super) fn stopped_by(&self, index: u32) -> Option<String> {
         let resource = self.resource(index);
         if !resource.options.selected {
             return None;

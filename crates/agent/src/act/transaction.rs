@@ -37,7 +37,7 @@ impl Act<'_> {
         for index in run {
             let place = self.course.of(index).step;
             let blocked = self.draft.blocked.contains_key(&index)
-                || self.blocked(index).is_some()
+                || self.stopped_by(index).is_some()
                 || !self.resource(index).options.selected;
             match self.look(index) {
                 Ok(look)

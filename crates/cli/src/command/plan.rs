@@ -18,9 +18,9 @@ use crate::visit::Terms;
 ///
 /// A step that is the same on several hosts is shown once. A terminal shows a short
 /// form of the plan; -v shows everything. The signs:
-///   +  create    ~  change    -  remove    ±  replace
-///   >  action    ?  unknown until apply
-///   !  cannot be planned      .  skipped because of another resource
+///   ~  change    +  create    -  remove    ±  replace    ?  unknown until apply
+///   !  error, or cannot be planned    .  skipped because of another resource
+///   >  action of a command or handler
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct PlanArgs {

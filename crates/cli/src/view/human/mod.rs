@@ -445,7 +445,7 @@ impl Human {
         let not_reached = match self.skipped {
             _ if self.causes.is_empty() => None,
             0 => None,
-            n => Some(format!("{} not reached", count(n, "step"))),
+            n => Some(format!("{} skipped", count(n, "step"))),
         };
         let cause =
             if self.causes.len() == 1 { self.causes.first().map(|cause| self.cause(cause)) } else { None };

@@ -356,7 +356,7 @@ fn an_apply_tells_each_result_as_it_comes_and_sums_up() {
     web1  > service[z]  still owed; the next run pays it
     web1  failed
       ! file[/w] is pending again: command[w] undid it
-    Apply: web1 failed (file[/w] is pending again: command[w] undid it); 1 step not reached; 1 host changed (1 created, 1 updated); 10 resources in sync; 1 failed.   0.4 s
+    Apply: web1 failed (file[/w] is pending again: command[w] undid it); 1 step skipped; 1 host changed (1 created, 1 updated); 10 resources in sync; 1 failed.   0.4 s
     ");
 }
 
@@ -422,7 +422,7 @@ fn a_host_that_failed_after_a_change_has_changed_and_the_last_line_says_why() {
     web1  ! command[boom]  failed: the shell line ended with 7
     web1  . file[/never]  skipped: command[boom] before it failed
     web1  failed after 1 change
-    Apply: web1 failed at command[boom] (the shell line ended with 7) after 1 change; 1 step not reached; 1 host changed (1 created); 1 failed.   0.4 s
+    Apply: web1 failed at command[boom] (the shell line ended with 7) after 1 change; 1 step skipped; 1 host changed (1 created); 1 failed.   0.4 s
     ");
 }
 
@@ -687,7 +687,7 @@ fn the_end_of_a_failed_run_says_why_what_is_left_and_what_to_type() {
     let (_, end) = shown.rsplit_once("\nb  failed").unwrap();
     insta::assert_snapshot!(end, @r#"
  after 1 change
-Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps not reached; 2 hosts changed (2 created); 10 resources in sync; 2 failed.   0.4 s
+Apply: a, b failed at command[boom] (it ended with 7) after 1 change; 2 steps skipped; 2 hosts changed (2 created); 10 resources in sync; 2 failed.   0.4 s
   Completed changes stay.
   The next run still has to notify service[x].
   `converge history last -v` shows the whole run.
