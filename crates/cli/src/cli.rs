@@ -37,6 +37,7 @@ pub(crate) struct Cli {
 enum Command {
     Init(command::init::InitArgs),
     Check(command::check::CheckArgs),
+    Fmt(command::fmt::FmtArgs),
     Plan(command::plan::PlanArgs),
     Apply(command::apply::ApplyArgs),
     Drift(command::drift::DriftArgs),
@@ -94,6 +95,7 @@ impl Cli {
         match self.command {
             Command::Init(arguments) => arguments.run(screen),
             Command::Check(arguments) => arguments.run(screen),
+            Command::Fmt(arguments) => arguments.run(screen),
             Command::Plan(arguments) => arguments.run(screen),
             Command::Apply(arguments) => arguments.run(screen),
             Command::Drift(arguments) => arguments.run(screen),

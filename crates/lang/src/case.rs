@@ -31,10 +31,9 @@ use crate::evaluate::facts::FactsOf;
 use crate::inventory::Loaded;
 use crate::project::loader::Loader;
 use crate::source::content::{ContentSource, Contents};
-use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span, Style};
+use crate::source::diagnostic::{Diagnostics, Files, Style};
 use crate::source::sources::{LayeredSources, MemorySources, folder_of, join};
-use crate::syntax::parse_error;
-use crate::syntax::prescan;
+use crate::syntax::parse;
 
 /// The name of the host of a case.
 const HOST: &str = "case";
@@ -170,15 +169,7 @@ fn parse(path: &str, text: &str) -> Result<KdlDocument, String> {
     let mut files = Files::default();
     let file = files.add(path, text);
     let mut diagnostics = Diagnostics::default();
-    match prescan::check(text).map(|()| prescan::parse(text)) {
-        Ok(Ok(document)) => return Ok(document),
-        Ok(Err(error)) => parse_error::report(file, text, &error, &mut diagnostics),
-        Err(refused) => {
-            let at = Span::new(file, refused.start, refused.len);
-            diagnostics.push(Diagnostic::error(Code::Guard, refused.message).label(at, "here"));
-        }
-    }
-    Err(diagnostics.render(&files, Style::PLAIN))
+    parse::document(file, text, &mut diagnostics).ok_or_else(|| diagnostics.render(&files, Style::PLAIN))
 }
 
 /// Returns the `count` texts in the arguments of a node.

@@ -5,12 +5,14 @@ mod loader;
 
 use std::sync::Arc;
 
+use kdl::KdlDocument;
 use minijinja::Value;
 
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files, Span, Style};
 use crate::source::ids::{HostId, Id};
 use crate::syntax::command_words;
 use crate::syntax::host_pattern;
+use crate::syntax::layout;
 use crate::syntax::name_range;
 use crate::syntax::prescan;
 use crate::template::{Engine, Found, List, Map, Marks, Scope, ScopeError, unknown_facts};
@@ -30,7 +32,11 @@ pub fn guard(text: &str) {
             );
         }
         Ok(()) => {
-            for error in prescan::parse(text).err().iter().flat_map(|error| &error.diagnostics) {
+            let parsed = prescan::parse(text);
+            if let Ok(document) = &parsed {
+                assert_laid_out(text, document);
+            }
+            for error in parsed.err().iter().flat_map(|error| &error.diagnostics) {
                 let (start, len) = (error.span.offset(), error.span.len());
                 let message = error.message.clone().unwrap_or_default();
                 let hint = prescan::v1_hint(text, start);
@@ -45,6 +51,16 @@ pub fn guard(text: &str) {
     // Rendering is slow, and one diagnostic is as good a test as a hundred.
     let shown = diagnostics.iter().next().map(|first| first.render(&files, Style::PLAIN)).unwrap_or_default();
     assert!(!shown.contains('\u{1b}'), "an escape reaches the terminal");
+}
+
+/// A layout changes blanks alone, keeps the meaning, and is its own layout.
+fn assert_laid_out(text: &str, document: &KdlDocument) {
+    let inked = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let laid_out = layout::lay_out(text);
+    assert_eq!(inked(text), inked(&laid_out), "{text:?}");
+    let is_same = prescan::parse(&laid_out).is_ok_and(|again| layout::same_meaning(document, &again));
+    assert!(is_same, "{text:?} became {laid_out:?}");
+    assert_eq!(layout::lay_out(&laid_out), laid_out, "of {text:?}");
 }
 
 /// Every text that contains a secret is marked as secret, and no text exceeds the limits of the engine.

@@ -19,6 +19,7 @@
 //! catalog                   the catalog of one host
 //! inventory                 the interface for the other crates
 //! analysis                  the interface for editors
+//! format                    the layout of a file, for `converge fmt`
 //! ```
 //!
 //! A module uses only the modules above it; a test checks this. Mistakes are collected in [`Diagnostics`], all of a run
@@ -26,6 +27,7 @@
 
 pub mod analysis;
 pub mod case;
+pub mod format;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod inventory;

@@ -9,6 +9,7 @@ pub(crate) mod drift;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod facts;
+pub(crate) mod fmt;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod inventory;

@@ -8,7 +8,7 @@ use crate::world::repository;
 
 /// The folders of `lang` and the files beside them, from the top. Each uses only those below it.
 const ORDER: [&str; 12] = [
-    "lib, case, fuzz, analysis",
+    "lib, case, fuzz, analysis, format",
     "inventory",
     "catalog",
     "expand",

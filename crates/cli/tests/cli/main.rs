@@ -6,6 +6,7 @@ mod architecture;
 mod documents;
 mod explain;
 mod firewall;
+mod fmt;
 mod habits;
 mod history;
 mod hostile;

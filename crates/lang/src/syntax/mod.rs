@@ -2,6 +2,7 @@
 
 pub(crate) mod command_words;
 pub(crate) mod host_pattern;
+pub(crate) mod layout;
 pub(crate) mod name_range;
 pub(crate) mod other_notation;
 pub(crate) mod parse;

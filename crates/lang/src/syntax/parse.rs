@@ -145,18 +145,20 @@ pub(crate) fn parse(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> 
         diagnostics.push(report);
         return Vec::new();
     }
+    let document = document(file, text, diagnostics);
+    document
+        .map(|document| Reader { file, diagnostics, in_quote: false }.nodes(&document))
+        .unwrap_or_default()
+}
+
+/// Parses the text of a file as KDL alone. None if it is not KDL; the mistakes are in `diagnostics`.
+pub(crate) fn document(file: FileId, text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
     if let Err(refused) = prescan::check(text) {
         let at = Span::new(file, refused.start, refused.len);
         diagnostics.push(Diagnostic::error(Code::Guard, refused.message).label(at, "here"));
-        return Vec::new();
+        return None;
     }
-    match prescan::parse(text) {
-        Ok(document) => Reader { file, diagnostics, in_quote: false }.nodes(&document),
-        Err(error) => {
-            parse_error::report(file, text, &error, diagnostics);
-            Vec::new()
-        }
-    }
+    prescan::parse(text).map_err(|error| parse_error::report(file, text, &error, diagnostics)).ok()
 }
 
 struct Reader<'a> {

@@ -39,6 +39,11 @@ pub(crate) enum Document<'a> {
         clock_ahead_seconds: i64,
         facts: Box<Facts<'a>>,
     },
+    /// A file of `fmt`.
+    Formatted {
+        path: &'a str,
+        changed: bool,
+    },
     /// A finding of `doctor`.
     Doctor {
         check: &'a str,

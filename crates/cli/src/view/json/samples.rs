@@ -328,6 +328,7 @@ fn answers() -> impl Iterator<Item = String> {
         Document::Run(Run::from(&summary)),
         Document::Run(Run::from(&cut_off)),
         Document::Facts { host: "web1", clock_ahead_seconds: 0, facts },
+        Document::Formatted { path: "inventory.kdl", changed: true },
         Document::Doctor { check: "ssh", ok: true, message: "OpenSSH_9.2p1" },
         Document::DocsEntry { name: "file", is: "kind", summary: "A file" },
         Document::DocsPage { name: "file", markdown: "# file\n" },
