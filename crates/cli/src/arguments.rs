@@ -66,7 +66,7 @@ pub(crate) struct RunArguments {
 /// The fate of a host with a resource that cannot be planned.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct StrictArguments {
-    /// Skip a host if one of its resources cannot be planned; default: skip only the later ones in its `on` or module
+    /// Skip a host if one of its resources cannot be planned; default: skip the later resources of its `on`
     #[arg(id = "strict", long = "strict", hide_short_help = true)]
     pub(crate) is_strict: bool,
 }
@@ -137,7 +137,7 @@ pub(crate) struct GuardArguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connections")]
 pub(crate) struct ReachArguments {
-    /// Maximum number of hosts at a time
+    /// Maximum number of hosts that are connected at a time
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000), hide_short_help = true)]
     pub(crate) parallel: usize,
     /// Use this ssh_config in place of your own

@@ -55,7 +55,7 @@ pub(crate) struct ExecArgs {
     /// The command, after `--`; with --script, the arguments of the script
     #[arg(value_name = "COMMAND", last = true)]
     command: Vec<String>,
-    /// Maximum number of hosts at a time, in the order of the inventory; default: no limit
+    /// Run the command on at most N hosts at a time, in the order of the inventory; default: no limit
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=10_000))]
     serial: Option<usize>,
     /// Run this script with the interpreter of its `#!` line, or with `/bin/sh`; hosts do not store the script

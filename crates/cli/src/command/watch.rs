@@ -61,12 +61,12 @@ pub(crate) struct WatchArgs {
     /// Serve /metrics, /healthz and /readyz: `9180` answers this machine, `0.0.0.0:9180` all clients
     #[arg(long, value_name = "ADDRESS", value_parser = socket)]
     listen: Option<SocketAddr>,
-    /// Send drift, corrections, failures and fights to this URL, as JSON
+    /// Send notifications of drift, corrections and failures to this URL, as JSON
     ///
     /// CONVERGE_WEBHOOK_HEADERS holds the headers of the request, one per line.
     #[arg(long, value_name = "URL", env = "CONVERGE_WEBHOOK", hide_env_values = true)]
     webhook: Vec<String>,
-    /// Run this program for drift, corrections, failures and fights; its input is a line of JSON
+    /// Run this program for each notification; its input is a line of JSON
     #[arg(long, value_name = "PROGRAM")]
     notify: Vec<String>,
     /// Write a systemd unit that runs the daemon with the other options given here, and exit
