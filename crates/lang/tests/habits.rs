@@ -40,8 +40,8 @@ fn slips_of_syntax_are_one_message_each() {
     is_helped("host \"a\"\n#my servers\n", "`#my` is not KDL", "a comment begins with `//`");
     is_helped(
         "host \"a\"\non \"a\" { file \"/x\" { content \"one\ntwo\" } }",
-        "does not end on its line",
-        "between two lines of `\"\"\"`",
+        "must end on the same line",
+        "for several lines, write `\"\"\"`",
     );
     is_helped("host \"a\"\non \"a\" { file \"/x\" { content \"a\\x27b\" } }", "no escape `\\x`", "`\\u{1b}`");
     is_helped("host \"a\"\non \"a\" { command \"/bin/sh \\d\" always=#true }", "no escape `\\d`", "#\"…\"#");
@@ -115,12 +115,12 @@ fn words_of_other_tools_are_answered() {
 fn signs_of_a_shell_in_a_command_are_a_warning() {
     body_is_helped(
         "command \"cat /etc/passwd | grep root > /tmp/x\" creates=\"/tmp/x\"",
-        "`|`, `>` are words for `cat`",
+        "`cat` gets `|`, `>` as words",
         "shell=#true",
     );
     body_is_helped(
         "command always=#true { command \"echo $HOME\" }",
-        "`$HOME` is a word for `echo`",
+        "`echo` gets `$HOME` as a word",
         "quote",
     );
     for fine in [

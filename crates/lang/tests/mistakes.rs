@@ -364,18 +364,18 @@ lang::template
   help: did you mean `id`?
 "#);
     assert_snapshot!(body("for \"a\" in=\"'text'\" { package \"y\" }"), @r#"
-lang::type
+    lang::type
 
-  x a loop cannot walk a scalar
-   ,-[inventory.kdl:4:12]
- 3 | on "a" {
- 4 | for "a" in="'text'" { package "y" }
-   :            ^^^^|^^^
-   :                `-- a scalar
- 5 | }
-   `----
-  help: write a list of one item as `x { - "a" }`
-"#);
+      x a loop cannot use a single value
+       ,-[inventory.kdl:4:12]
+     3 | on "a" {
+     4 | for "a" in="'text'" { package "y" }
+       :            ^^^^|^^^
+       :                `-- a single value
+     5 | }
+       `----
+      help: write a list of one item as `x { - "a" }`
+    "#);
     assert_snapshot!(body("file \"/a\" { mode \"0644\" for=\"all\" }"), @r#"
 lang::form
 

@@ -179,7 +179,7 @@ fn list_of(value: &Value, written: &Written) -> String {
 fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec<Vec<Found>>, Diagnostic> {
     let Evaluated { value, marks } = value;
     let wrong = |what: &str, help: &str| {
-        Err(Diagnostic::error(Code::Type, format!("a loop cannot walk {what}"))
+        Err(Diagnostic::error(Code::Type, format!("a loop cannot use {what}"))
             .label(written.at, what)
             .help(help.to_owned()))
     };
@@ -189,7 +189,7 @@ fn items(value: &Evaluated, names: &[Arc<str>], written: &Written) -> Result<Vec
         (Raw::Map(_), _) => wrong("a map with one name", "write two names: `for \"key\" \"value\" in=\"…\"`"),
         (Raw::List(_), _) => wrong("a list with two names", "write one name"),
         (Raw::Null, _) => wrong("null", "if the list may be missing, write `in=\"x | default([])\"`"),
-        (Raw::Scalar(_), _) => wrong("a scalar", &list_of(value, written)),
+        (Raw::Scalar(_), _) => wrong("a single value", &list_of(value, written)),
         // Hosts, groups and ranges create their items on demand.
         (Raw::Other(other), 1) => match other.try_iter() {
             Ok(items) => Ok(items.map(|item| vec![found(item, marks.clone())]).take(TURNS + 1).collect()),

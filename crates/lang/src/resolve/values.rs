@@ -152,9 +152,9 @@ impl Resolver<'_> {
         let signs = command_words::signs(text);
         let Some(first) = signs.first() else { return };
         let program = text.split_whitespace().next().unwrap_or_default();
-        let (found, are) = match signs.len() {
-            1 => (format!("`{first}`"), "is a word"),
-            _ => (signs.iter().map(|sign| format!("`{sign}`")).collect::<Vec<_>>().join(", "), "are words"),
+        let (found, kind) = match signs.len() {
+            1 => (format!("`{first}`"), "a word"),
+            _ => (signs.iter().map(|sign| format!("`{sign}`")).collect::<Vec<_>>().join(", "), "words"),
         };
         let way = match schema.param("shell") {
             Some(_) => "write `shell=#true`, or quote the words that the program must get",
@@ -163,7 +163,7 @@ impl Resolver<'_> {
         self.diagnostics.push(
             Diagnostic::warning(
                 Code::Shell,
-                format!("{found} {are} for `{program}`: no shell runs this command"),
+                format!("no shell runs this command: `{program}` gets {found} as {kind}"),
             )
             .label(written.at, "in this command")
             .help(way),

@@ -1,5 +1,6 @@
 //! The kinds of resource, one folder each. A small kind is `mod.rs` alone. A larger one has schema and wish in `mod.rs`,
 //! the look in `observe.rs`, the plan in `plan.rs` and the apply in `apply.rs`.
+
 pub mod apt_repository;
 pub mod archive;
 pub mod authorized_key;

@@ -78,9 +78,9 @@ impl Flaw {
                     .label(at, "in a quoted string")
                     .help("write a backslash as `\\\\`, a character by its number as `\\u{1b}`, a raw string as `#\"…\"#`")
             }
-            Kind::Unclosed => Diagnostic::error(Code::Syntax, "a quoted string does not end on its line")
+            Kind::Unclosed => Diagnostic::error(Code::Syntax, "a quoted string must end on the same line")
                 .label(at, "begins here")
-                .help("close it with `\"`; write several lines between two lines of `\"\"\"`, or a line end as `\\n`"),
+                .help("close it with `\"`; for several lines, write `\"\"\"` on the line before and on the line after"),
         }
     }
 }
