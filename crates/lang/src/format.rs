@@ -4,6 +4,9 @@
 use crate::source::diagnostic::{Code, Diagnostic, Diagnostics, Files};
 use crate::syntax::{layout, parse, prescan};
 
+/// The largest file that is laid out, in bytes.
+pub const LIMIT: usize = prescan::SIZE;
+
 /// The result for one file.
 #[derive(Debug)]
 pub struct Formatted {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use converge_lang::format::{Formatted, format};
+use converge_lang::format::{Formatted, LIMIT, format};
 use converge_model::exit;
 
 use crate::failure::{ARGUMENTS, Failure};
@@ -13,8 +13,6 @@ use crate::view::Screen;
 use crate::view::json::Document;
 use crate::view::text::{count, harmless};
 
-/// One byte more than the language takes, which then says so.
-const LIMIT: u64 = (1 << 20) + 1;
 /// How many folders deep files are found.
 const DEPTH: usize = 32;
 
@@ -90,7 +88,8 @@ impl FmtArgs {
 
 fn read(from: impl Read) -> io::Result<String> {
     let mut text = String::new();
-    from.take(LIMIT).read_to_string(&mut text)?;
+    // The language refuses a text over its limit, and says so.
+    from.take(LIMIT as u64 + 1).read_to_string(&mut text)?;
     Ok(text)
 }
 
