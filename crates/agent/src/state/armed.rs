@@ -102,6 +102,9 @@ const WHOLE: &str = "whole";
 
 /// The longest log of a revert that is shown, in bytes.
 const LOG_LIMIT: u64 = 4096;
+/// The beginnings of the lines in the log of a revert that say what failed. The second is that of older agents: the
+/// agent that armed a revert also writes its log.
+const FAILURES: [&str; 2] = ["failed to restore ", "failed to put back "];
 
 impl Standing {
     /// Reads the current state. It tries the names in the order of the renames, so that it misses none.
@@ -124,7 +127,8 @@ impl Standing {
         }
         let log = super::read(&stuck.join("log"), LOG_LIMIT).ok().flatten().unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let failed = log.lines().filter(|line| line.starts_with("failed to restore ")).collect::<Vec<_>>();
+        let is_failure = |line: &&str| FAILURES.iter().any(|begin| line.starts_with(begin));
+        let failed = log.lines().filter(is_failure).collect::<Vec<_>>();
         Ok(Self::Stuck(format!("{}; the saved state is in {}", failed.join(", "), stuck.display())))
     }
 
@@ -325,10 +329,12 @@ mod tests {
     #[test]
     fn a_revert_that_failed_says_what_and_where() {
         let (_folder, state) = armed_by("one");
-        fs::write(state.path("armed/log"), "cp: x\nfailed to restore /etc/x\n").unwrap();
+        let log = "cp: x\nfailed to put back /etc/old\nfailed to restore /etc/x\n";
+        fs::write(state.path("armed/log"), log).unwrap();
         rename(&state, ARMED, STUCK).unwrap();
         let Standing::Stuck(why) = Standing::read(&state).unwrap() else { panic!() };
-        assert!(why.starts_with("failed to restore /etc/x; the saved state is in /"), "{why}");
+        let failed = "failed to put back /etc/old, failed to restore /etc/x; the saved state is in /";
+        assert!(why.starts_with(failed), "{why}");
         assert_eq!(confirm(&state, "one").unwrap(), Verdict::Stuck(why), "every caller is told");
     }
 }
